@@ -166,19 +166,12 @@ class AccessDeniedError(Exception):
 
 @dataclass(frozen=True)
 class Session:
-    """Temporary credentials of a role that a service has assumed.
+    """Temporary credentials of a role that a service has assumed."""
 
-    Attributes:
-        access_key: The access key id; accepted by `require`.
-        secret_key: The secret access key.
-        token: The session token.
-        arn: `arn:aws:sts::<account>:assumed-role/<role>/<session>`.
-    """
-
-    access_key: str
-    secret_key: str
-    token: str
-    arn: str
+    access_key: str  # the access key id; accepted by `require`
+    secret_key: str  # the secret access key
+    token: str  # the session token
+    arn: str  # `arn:aws:sts::<account>:assumed-role/<role>/<session>`
 
     def environment(self) -> dict[str, str]:
         """Return environment variables with which boto3 in a child process acts as the role."""

@@ -57,31 +57,19 @@ Extract = Callable[..., str | None]
 
 @dataclass(frozen=True)
 class Call:
-    """One API request, as received, or as a service makes it for a role.
+    """One API request, as received, or as a service makes it for a role."""
 
-    Attributes:
-        service: MiniStack's name of the service: `s3`, `sagemaker`, `monitoring`.
-        action: The IAM action, `s3:PutObject`.
-        resource: The ARN that the request names, else `*`.
-        body: The parsed JSON body; empty for other protocols.
-        path: The request path.
-        headers: Headers with lower-case names.
-        params: Query parameters, including the form of a query-protocol call.
-        partition_key: Name of the table's partition key, for DynamoDB calls.
-        region: Region of the call.
-        account: Account of the call.
-    """
-
-    service: str
-    action: str
-    resource: str
-    region: str
-    account: str
-    body: Mapping[str, Any] = field(default_factory=dict)
-    path: str = "/"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    service: str  # MiniStack's name of the service: `s3`, `sagemaker`, `monitoring`
+    action: str  # the IAM action, `s3:PutObject`
+    resource: str  # the ARN that the request names, else `*`
+    region: str  # Region of the call
+    account: str  # account of the call
+    body: Mapping[str, Any] = field(default_factory=dict)  # the parsed JSON body; empty for other protocols
+    path: str = "/"  # the request path
+    headers: Mapping[str, str] = field(default_factory=dict)  # headers with lower-case names
+    # query parameters, including the form of a query-protocol call
     params: Mapping[str, Any] = field(default_factory=dict)
-    partition_key: str | None = None
+    partition_key: str | None = None  # name of the table's partition key, for DynamoDB calls
 
     @property
     def operation(self) -> str:
@@ -95,17 +83,11 @@ class Call:
 
 @dataclass(frozen=True)
 class Check:
-    """One check for the evaluator.
+    """One check for the evaluator."""
 
-    Attributes:
-        action: The IAM action.
-        resource: The ARN.
-        context: Condition keys.
-    """
-
-    action: str
-    resource: str
-    context: Mapping[str, Any] = field(default_factory=dict)
+    action: str  # the IAM action
+    resource: str  # the ARN
+    context: Mapping[str, Any] = field(default_factory=dict)  # condition keys
 
 
 def is_content(service: str, path: str, headers: Mapping[str, str]) -> bool:

@@ -38,19 +38,12 @@ class AssemblyError(Exception):
 
 @dataclass(frozen=True)
 class FileAsset:
-    """A file asset of a template.
+    """A file asset of a template."""
 
-    Attributes:
-        path: The file, or the folder to zip.
-        zipped: Whether `path` is a folder that is uploaded as a zip.
-        bucket: Name of the bucket.
-        key: The object key, which contains the content hash.
-    """
-
-    path: Path
-    zipped: bool
+    path: Path  # the file, or the folder to zip
+    zipped: bool  # whether `path` is a folder that is uploaded as a zip
     bucket: str
-    key: str
+    key: str  # the object key, which contains the content hash
 
     def read(self) -> bytes:
         """Return the bytes to upload; the zip of a folder is reproducible."""
@@ -63,27 +56,16 @@ class FileAsset:
 
 @dataclass(frozen=True)
 class Stack:
-    """One stack of an assembly.
+    """One stack of an assembly."""
 
-    Attributes:
-        name: The stack's name.
-        account: Target account.
-        region: Target Region.
-        template: Path of the template.
-        template_key: Object key of the template in the bootstrap bucket.
-        parameters: Parameter values from the assembly.
-        tags: Stack tags.
-        assets: Files to upload first.
-    """
-
-    name: str
-    account: str
-    region: str
+    name: str  # the stack's name
+    account: str  # target account
+    region: str  # target Region
     template: Path
-    template_key: str
-    parameters: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    assets: tuple[FileAsset, ...] = ()
+    template_key: str  # object key of the template in the bootstrap bucket
+    parameters: dict[str, str] = field(default_factory=dict)  # parameter values from the assembly
+    tags: dict[str, str] = field(default_factory=dict)  # stack tags
+    assets: tuple[FileAsset, ...] = ()  # files to upload first
 
 
 def read(folder: Path, *, account: str, region: str, names: Sequence[str] | None = None) -> list[Stack]:
@@ -228,25 +210,15 @@ class _Accounts(_Cloud, Protocol):
 
 @dataclass(frozen=True)
 class ResourceEvent:
-    """A stack event of a resource.
-
-    Attributes:
-        stack: Name of the stack.
-        logical_id: Logical id of the resource.
-        resource_type: Type of the resource.
-        status: Such as `CREATE_COMPLETE`.
-        reason: The reason, if CloudFormation gives one.
-        physical_id: Physical id of the resource, once known.
-        at: Time in epoch seconds of the cloud's clock.
-    """
+    """A stack event of a resource."""
 
     stack: str
-    logical_id: str
+    logical_id: str  # logical id of the resource
     resource_type: str
-    status: str
-    reason: str = ""
-    physical_id: str = ""
-    at: float = 0.0
+    status: str  # such as `CREATE_COMPLETE`
+    reason: str = ""  # the reason, if CloudFormation gives one
+    physical_id: str = ""  # physical id of the resource, once known
+    at: float = 0.0  # time in epoch seconds of the cloud's clock
 
     def __str__(self) -> str:
         """Return the event as one line; a retained resource's line includes its physical id, shown nowhere else."""

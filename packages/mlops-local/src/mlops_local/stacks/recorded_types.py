@@ -16,19 +16,12 @@ class _StackClient(Protocol):
 
 @dataclass(frozen=True)
 class RecordedResource:
-    """A recorded resource of a stack.
-
-    Attributes:
-        stack: Name of the stack.
-        logical_id: Logical id of the resource.
-        resource_type: Such as `AWS::EC2::FlowLog`.
-        physical_id: Physical id, the value of `Ref`.
-    """
+    """A recorded resource of a stack."""
 
     stack: str
-    logical_id: str
-    resource_type: str
-    physical_id: str
+    logical_id: str  # logical id of the resource
+    resource_type: str  # such as `AWS::EC2::FlowLog`
+    physical_id: str  # physical id, the value of `Ref`
 
 
 @functools.cache

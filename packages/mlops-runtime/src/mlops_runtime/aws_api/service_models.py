@@ -31,17 +31,11 @@ class UnknownServiceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The shape of a request or of a part of it.
+    """The shape of a request or of a part of it."""
 
-    Args:
-        name: Name in botocore's model.
-        traits: Type, bounds and members, with what the reference to the shape adds.
-        shapes: The shapes of its service.
-    """
-
-    name: str
-    traits: Mapping[str, Any]
-    shapes: Mapping[str, Mapping[str, Any]]
+    name: str  # name in botocore's model
+    traits: Mapping[str, Any]  # type, bounds and members, with what the reference to the shape adds
+    shapes: Mapping[str, Mapping[str, Any]]  # the shapes of its service
 
     @property
     def type_name(self) -> str:

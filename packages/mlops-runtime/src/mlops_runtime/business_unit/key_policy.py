@@ -60,15 +60,10 @@ _OPPOSITE = {Verdict.HOLDS: Verdict.FAILS, Verdict.FAILS: Verdict.HOLDS, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Known part of a request's context, with keys in lower case.
+    """Known part of a request's context, with keys in lower case."""
 
-    Args:
-        sent: Values that are sent; ``*`` and ``?`` stand for parts that differ between requests.
-        absent: Keys that are certainly not sent. All other keys are unknown.
-    """
-
-    sent: Mapping[str, str]
-    absent: frozenset[str] = frozenset()
+    sent: Mapping[str, str]  # values that are sent; `*` and `?` stand for parts that differ between requests
+    absent: frozenset[str] = frozenset()  # keys that are certainly not sent. All other keys are unknown
 
 
 def judge(conditions: Any, request: Request) -> Verdict:
@@ -157,17 +152,11 @@ def _overlap(one: str, other: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Location of the unit; in templates, its parts are tokens.
+    """Location of the unit; in templates, its parts are tokens."""
 
-    Args:
-        partition: Partition, such as ``aws``.
-        region: Region, such as ``eu-west-1``.
-        account: The unit's account.
-    """
-
-    partition: str
-    region: str
-    account: str
+    partition: str  # partition, such as `aws`
+    region: str  # Region, such as `eu-west-1`
+    account: str  # the unit's account
 
 
 def unit_statements(place: Place) -> list[Statement]:

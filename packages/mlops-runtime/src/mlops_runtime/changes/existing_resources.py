@@ -29,17 +29,12 @@ class NamedResource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Existing:
-    """A resource that exists, or whose existence could not be checked.
+    """A resource that exists, or whose existence could not be checked."""
 
-    Args:
-        resource: The resource that would be created.
-        identifier: Identifier for CloudFormation's import, by property; empty for a type without data, and for a Glue table.
-        reason: Why it could not be checked. Default: it was checked and exists.
-    """
-
-    resource: NamedResource
+    resource: NamedResource  # the resource that would be created
+    # identifier for CloudFormation's import, by property; empty for a type without data, and for a Glue table
     identifier: Mapping[str, str]
-    reason: str | None = None
+    reason: str | None = None  # why it could not be checked. Default: it was checked and exists
 
     @property
     def text(self) -> str:

@@ -19,15 +19,10 @@ _ALLOWS = "RedriveAllowPolicy"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """A template and the known values of its parameters.
+    """A template and the known values of its parameters."""
 
-    Args:
-        document: The parsed template.
-        values: Known values of parameters and pseudo parameters. Default: none.
-    """
-
-    document: Mapping[str, Any]
-    values: Mapping[str, str] = field(default_factory=dict)
+    document: Mapping[str, Any]  # the parsed template
+    values: Mapping[str, str] = field(default_factory=dict)  # known values of parameters and pseudo parameters
 
     def resources(self) -> dict[str, Mapping[str, Any]]:
         """Return the resources whose condition is not known to be false."""

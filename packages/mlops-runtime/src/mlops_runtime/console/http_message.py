@@ -87,25 +87,15 @@ class Connection(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One operation with its arguments.
+    """One operation with its arguments."""
 
-    Args:
-        cloud: The account, with the operation's role.
-        reader: The account with the reader role, since an approver's role may lack read permissions.
-        now: The cloud's time.
-        names: Path parameters.
-        query: Query parameters.
-        body: The body as its contract; ``None`` without a body.
-        headers: Headers by lower-case name.
-    """
-
-    cloud: Connection
-    reader: Connection
-    now: datetime
-    names: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
-    body: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    cloud: Connection  # the account, with the operation's role
+    reader: Connection  # the account with the reader role, since an approver's role may lack read permissions
+    now: datetime  # the cloud's time
+    names: Mapping[str, str] = field(default_factory=dict)  # path parameters
+    query: Mapping[str, str] = field(default_factory=dict)  # query parameters
+    body: Any = None  # the body as its contract; `None` without a body
+    headers: Mapping[str, str] = field(default_factory=dict)  # headers by lower-case name
 
     @property
     def caller(self) -> str:

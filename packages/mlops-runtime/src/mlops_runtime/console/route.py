@@ -41,30 +41,17 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One operation.
+    """One operation."""
 
-    Args:
-        method: HTTP method.
-        path: Path below the root, with parameters in braces, such as ``/units/{unit}``.
-        operation: Name of the operation in ``GET /me`` and in generated clients.
-        summary: Short description.
-        act: Function that performs it; its return type is the contract of the response.
-        takes: Contract of the body. Default: no body.
-        status: Status code of the response. Default: 200.
-        role: Required role. Default: reader.
-        is_grave: Whether it requires a recent sign-in, in consoles with sign-in. Default: no.
-        query: Query parameters. Default: none.
-    """
-
-    method: str
-    path: str
-    operation: str
-    summary: str
-    act: Callable[[Call], Any]
-    takes: type | None = None
-    status: int = 200
-    role: Role = Role.READER
-    is_grave: bool = False
+    method: str  # HTTP method
+    path: str  # path below the root, with parameters in braces, such as `/units/{unit}`
+    operation: str  # name of the operation in `GET /me` and in generated clients
+    summary: str  # short description
+    act: Callable[[Call], Any]  # function that performs it; its return type is the contract of the response
+    takes: type | None = None  # contract of the body. Default: no body
+    status: int = 200  # status code of the response
+    role: Role = Role.READER  # required role. Default: reader
+    is_grave: bool = False  # whether it requires a recent sign-in, in consoles with sign-in
     query: tuple[Parameter, ...] = ()
 
     @property

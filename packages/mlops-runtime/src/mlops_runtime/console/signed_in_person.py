@@ -29,17 +29,11 @@ class ClaimsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """A signed-in user.
+    """A signed-in user."""
 
-    Args:
-        name: User name in the pool, which never changes, unlike attributes such as the e-mail address.
-        roles: Roles from the user's groups, in the order of ``Role``; every role includes the reader role.
-        signed_in: Time since the sign-in; refreshed tokens keep the time of the sign-in.
-    """
-
-    name: str
-    roles: tuple[Role, ...]
-    signed_in: timedelta
+    name: str  # user name in the pool, which never changes, unlike attributes such as the e-mail address
+    roles: tuple[Role, ...]  # roles from the user's groups, in the order of `Role`; every role includes the reader role
+    signed_in: timedelta  # time since the sign-in; refreshed tokens keep the time of the sign-in
 
     @property
     def session(self) -> str:

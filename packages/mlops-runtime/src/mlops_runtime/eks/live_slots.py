@@ -20,19 +20,13 @@ Weights = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slots:
-    """Current state of both slots.
+    """Current state of both slots."""
 
-    Args:
-        weights: Share of the traffic by slot, in percent; the sum is 100, or 0 if all traffic was removed by hand.
-        states: State of each slot.
-        rule: ARN of the listener rule.
-        target_groups: ARN of each slot's target group.
-    """
-
+    # share of the traffic by slot, in percent; the sum is 100, or 0 if all traffic was removed by hand
     weights: Weights
     states: Mapping[str, SlotState]
-    rule: str
-    target_groups: Mapping[str, str]
+    rule: str  # ARN of the listener rule
+    target_groups: Mapping[str, str]  # ARN of each slot's target group
 
     @property
     def heaviest(self) -> str:

@@ -34,15 +34,10 @@ _DELETE_ORDER = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """Changes of a call, in order.
+    """Changes of a call, in order."""
 
-    Args:
-        objects: Applied objects.
-        removed: Deleted autoscalers of idle Deployments.
-    """
-
-    objects: tuple[Ref, ...]
-    removed: tuple[Ref, ...] = ()
+    objects: tuple[Ref, ...]  # applied objects
+    removed: tuple[Ref, ...] = ()  # deleted autoscalers of idle Deployments
 
 
 class HalfAppliedError(ClusterError):

@@ -18,23 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotReader:
-    """Reader of a service's slots.
-
-    Args:
-        elbv2: Client.
-        connect: Returns the cluster's client; tokens are only valid for minutes, so each read connects again.
-        endpoint: Name of the service.
-        namespace: The tenant's namespace.
-        rule: ARN of the listener rule.
-        target_groups: ARN of each slot's target group.
-    """
+    """Reader of a service's slots."""
 
     elbv2: "ElasticLoadBalancingv2Client"
+    # returns the cluster's client; tokens are only valid for minutes, so each read connects again
     connect: Callable[[], Cluster]
-    endpoint: str
-    namespace: str
-    rule: str
-    target_groups: Mapping[str, str]
+    endpoint: str  # name of the service
+    namespace: str  # the tenant's namespace
+    rule: str  # ARN of the listener rule
+    target_groups: Mapping[str, str]  # ARN of each slot's target group
 
     @classmethod
     def from_environment(

@@ -50,27 +50,16 @@ _HIVE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AthenaBuilder:
-    """Build training sets with Athena.
+    """Build training sets with Athena."""
 
-    Attributes:
-        runs: Runs queries.
-        glue: boto3 client of Glue; creates and deletes the temporary table of entity rows.
-        database: The database of the feature tables and of the temporary table.
-        s3: A boto3 client of S3.
-        sets: The bucket of training sets.
-        manifests: The manifests.
-        files: File access.
-        block: Number of rows that are hashed together and share a file.
-    """
-
-    runs: AthenaRuns
-    glue: Any
-    database: str
-    s3: Any
-    sets: Objects
+    runs: AthenaRuns  # runs queries
+    glue: Any  # boto3 client of Glue; creates and deletes the temporary table of entity rows
+    database: str  # the database of the feature tables and of the temporary table
+    s3: Any  # a boto3 client of S3
+    sets: Objects  # the bucket of training sets
     manifests: Manifests
-    files: Files
-    block: int = BLOCK
+    files: Files  # file access
+    block: int = BLOCK  # number of rows that are hashed together and share a file
 
     def build(self, ready: Prepared, build: OpenBuild, *, name: str | None = None) -> TrainingSet:
         """Build and store a training set.

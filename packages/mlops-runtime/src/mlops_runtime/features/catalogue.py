@@ -135,45 +135,25 @@ class IngestFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupFacts:
-    """A feature group: its declaration and the content of its table.
-
-    Attributes:
-        table: Name of the table.
-        group: Name of the group.
-        version: Version of the group.
-        owner: Team that is responsible for it.
-        description: Description; empty if neither a declaration nor the table has one.
-        ttl: Time to live, as readable text.
-        partition: Partition fields.
-        columns: Columns in order.
-        schemas: History of the schema, oldest first.
-        snapshots: Snapshots, newest first.
-        rows: Number of rows of the current snapshot.
-        newest_event: The newest event time.
-        age: Age of the newest event; negative if it is in the future.
-        freshness: Declared maximum age, if any.
-        ingest: The newest ingest.
-        note: Why there is no age, or no table.
-        tags: Keywords for searches.
-    """
+    """A feature group: its declaration and the content of its table."""
 
     table: str
     group: str
-    version: int
-    owner: str
-    description: str
-    ttl: str
-    partition: str
-    columns: tuple[ColumnFacts, ...]
-    schemas: tuple[SchemaFacts, ...]
-    snapshots: tuple[SnapshotFacts, ...] = ()
-    rows: int = 0
-    newest_event: datetime | None = None
-    age: timedelta | None = None
-    freshness: timedelta | None = None
-    ingest: IngestFacts | None = None
-    note: str = ""
-    tags: tuple[str, ...] = ()
+    version: int  # version of the group
+    owner: str  # team that is responsible for it
+    description: str  # description; empty if neither a declaration nor the table has one
+    ttl: str  # time to live, as readable text
+    partition: str  # partition fields
+    columns: tuple[ColumnFacts, ...]  # columns in order
+    schemas: tuple[SchemaFacts, ...]  # history of the schema, oldest first
+    snapshots: tuple[SnapshotFacts, ...] = ()  # snapshots, newest first
+    rows: int = 0  # number of rows of the current snapshot
+    newest_event: datetime | None = None  # the newest event time
+    age: timedelta | None = None  # age of the newest event; negative if it is in the future
+    freshness: timedelta | None = None  # declared maximum age, if any
+    ingest: IngestFacts | None = None  # the newest ingest
+    note: str = ""  # why there is no age, or no table
+    tags: tuple[str, ...] = ()  # keywords for searches
 
     @property
     def is_late(self) -> bool:
@@ -205,25 +185,15 @@ class SetFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """A feature store at a point in time.
+    """A feature store at a point in time."""
 
-    Attributes:
-        name: Name of the store.
-        at: The time.
-        groups: Feature groups by table name.
-        sets: Training sets by name and id.
-        models: Model packages that reference their training set.
-        others: Tables of the database that are not feature tables.
-        problems: Unreadable tables and manifests, with the reason.
-    """
-
-    name: str
-    at: datetime
-    groups: tuple[GroupFacts, ...]
-    sets: tuple[SetFacts, ...]
-    models: tuple[TrainedPackage, ...] = ()
-    others: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
+    name: str  # name of the store
+    at: datetime  # the time
+    groups: tuple[GroupFacts, ...]  # feature groups by table name
+    sets: tuple[SetFacts, ...]  # training sets by name and id
+    models: tuple[TrainedPackage, ...] = ()  # model packages that reference their training set
+    others: tuple[str, ...] = ()  # tables of the database that are not feature tables
+    problems: tuple[str, ...] = ()  # unreadable tables and manifests, with the reason
 
     def users(self, table: str) -> tuple[SetFacts, ...]:
         """Return the training sets that read a table."""

@@ -11,21 +11,13 @@ from mlops_runtime.features.table_description import TableDescription
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A group or service that matches every word.
+    """A group or service that matches every word."""
 
-    Attributes:
-        kind: Whether it is a group or a service.
-        name: Name of the table, or name and version of the service.
-        owner: Team that is responsible for it; empty for a service.
-        description: Description, or the service's columns.
-        matches: Matching fields, such as ``name`` or ``column on_hand``.
-    """
-
-    kind: Literal["group", "service"]
-    name: str
-    owner: str
-    description: str
-    matches: tuple[str, ...]
+    kind: Literal["group", "service"]  # whether it is a group or a service
+    name: str  # name of the table, or name and version of the service
+    owner: str  # team that is responsible for it; empty for a service
+    description: str  # description, or the service's columns
+    matches: tuple[str, ...]  # matching fields, such as `name` or `column on_hand`
 
 
 def search(

@@ -65,14 +65,6 @@ class ColumnTypeError(ValueError):
 class ColumnType:
     """A parsed column type.
 
-    Attributes:
-        text: The declaration.
-        base: Type without arguments.
-        precision: Number of digits of a decimal, 0 for other types.
-        scale: Number of digits of a decimal after the point.
-        element: Element type of a list or vector, ``""`` for other types.
-        length: Length of a vector.
-
     Example:
         >>> ColumnType.of("decimal(9,2)").precision, ColumnType.of("list<long>").element, ColumnType.of("vector(64)").length
         (9, 'long', 64)
@@ -82,12 +74,12 @@ class ColumnType:
         mlops_runtime.features.column_type.ColumnTypeError: type 'vector': give the length, 1 to 100000, such as vector(64)
     """
 
-    text: str
-    base: Base
-    precision: int = 0
-    scale: int = 0
-    element: str = ""
-    length: int = 0
+    text: str  # the declaration
+    base: Base  # type without arguments
+    precision: int = 0  # number of digits of a decimal, 0 for other types
+    scale: int = 0  # number of digits of a decimal after the point
+    element: str = ""  # element type of a list or vector, `""` for other types
+    length: int = 0  # length of a vector
 
     @classmethod
     def of(cls, text: object) -> "ColumnType":

@@ -54,34 +54,22 @@ class Files:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """The files of a training set before a manifest references them.
+    """The files of a training set before a manifest references them."""
 
-    Attributes:
-        output: The output of the manifest.
-        staged: Staged location of each file, by its path in the set.
-    """
-
-    output: Output
-    staged: Mapping[str, str]
+    output: Output  # the output of the manifest
+    staged: Mapping[str, str]  # staged location of each file, by its path in the set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntityFiles:
-    """Entity rows as Parquet files, in the order of their ``row_id`` if they have one.
+    """Entity rows as Parquet files, in the order of their ``row_id`` if they have one."""
 
-    Attributes:
-        uris: URIs of the files, in order.
-        timestamp: The time column.
-        splits: Names of the splits of a split set, which has a column ``split``.
-        last: Columns to place after the features.
-        beside: Files with the ``last`` columns, one for each file of rows with the same number of rows. Default: the columns are in
-            the rows' files.
-    """
-
-    uris: tuple[str, ...]
-    timestamp: str
-    splits: tuple[str, ...] = ()
-    last: tuple[str, ...] = ()
+    uris: tuple[str, ...]  # URIs of the files, in order
+    timestamp: str  # the time column
+    splits: tuple[str, ...] = ()  # names of the splits of a split set, which has a column `split`
+    last: tuple[str, ...] = ()  # columns to place after the features
+    # files with the `last` columns, one for each file of rows with the same number of rows. Default: the columns are in
+    # the rows' files
     beside: tuple[str, ...] = ()
 
 
@@ -215,19 +203,12 @@ def build(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Division of a training set's rows into blocks, independent of the engine that joins.
+    """Division of a training set's rows into blocks, independent of the engine that joins."""
 
-    Attributes:
-        task: Writes blocks.
-        plan: Plan of the join; ``None`` if no feature table has rows.
-        pinned: The feature tables with rows, by their number in the plan.
-        footers: The footers of the entity rows' files.
-    """
-
-    task: "_Task"
-    plan: SqlPlan | None
-    pinned: tuple[PinnedTable, ...]
-    footers: tuple[pq.FileMetaData, ...]
+    task: "_Task"  # writes blocks
+    plan: SqlPlan | None  # plan of the join; `None` if no feature table has rows
+    pinned: tuple[PinnedTable, ...]  # the feature tables with rows, by their number in the plan
+    footers: tuple[pq.FileMetaData, ...]  # the footers of the entity rows' files
 
     def answer(self, number: int, found: Mapping[int, pa.Table], *, attempt: int) -> "_Answer":
         """Write the files of a block from the rows of each timeline, sorted by ``row_id``."""
@@ -377,17 +358,11 @@ def _view(spark: "SparkSession", task: _Task, columns: Sequence[str], footers: S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowGroups:
-    """Row groups of Parquet files in order, each read by one task.
+    """Row groups of Parquet files in order, each read by one task."""
 
-    Attributes:
-        files: File access.
-        uris: URIs of the files.
-        counts: Row counts of the row groups, for each file.
-    """
-
-    files: Files
-    uris: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
+    files: Files  # file access
+    uris: tuple[str, ...]  # URIs of the files
+    counts: tuple[tuple[int, ...], ...]  # row counts of the row groups, for each file
 
     @classmethod
     def of(cls, files: Files, uris: Sequence[str], footers: Sequence[pq.FileMetaData]) -> "RowGroups":

@@ -47,21 +47,13 @@ def staged(build: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlueBuilder:
-    """Build training sets with a Glue job.
+    """Build training sets with a Glue job."""
 
-    Attributes:
-        glue: A boto3 client of Glue.
-        job: Name of the job.
-        sets: The bucket of training sets.
-        manifests: The manifests.
-        pause: Waits for a number of seconds.
-    """
-
-    glue: Any
+    glue: Any  # a boto3 client of Glue
     job: str
-    sets: Objects
+    sets: Objects  # the bucket of training sets
     manifests: Manifests
-    pause: Callable[[float], None] = time.sleep
+    pause: Callable[[float], None] = time.sleep  # waits for a number of seconds
 
     def build(self, ready: Prepared, build: OpenBuild) -> TrainingSet:
         """Start the job, wait for its end, and return the set, whose rows are read lazily.

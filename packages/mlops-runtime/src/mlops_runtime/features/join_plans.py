@@ -56,19 +56,12 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """Statistics of the rows, for the choice of a plan.
+    """Statistics of the rows, for the choice of a plan."""
 
-    Args:
-        entity_rows: Number of entity rows.
-        rows: Number of feature rows.
-        keys: Approximate number of distinct keys.
-        span: Microseconds between first and last event.
-    """
-
-    entity_rows: int
-    rows: int
-    keys: int
-    span: int
+    entity_rows: int  # number of entity rows
+    rows: int  # number of feature rows
+    keys: int  # approximate number of distinct keys
+    span: int  # microseconds between first and last event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,17 +44,11 @@ class ParquetFormError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Limits of decoding.
+    """Limits of decoding."""
 
-    Args:
-        rows: Maximum number of rows.
-        bytes: Maximum bytes of the decompressed pages.
-        decoded: Maximum bytes of the decoded values.
-    """
-
-    rows: int
-    bytes: int
-    decoded: int
+    rows: int  # maximum number of rows
+    bytes: int  # maximum bytes of the decompressed pages
+    decoded: int  # maximum bytes of the decoded values
 
 
 def read_bounded(source: pa.NativeFile, bounds: Bounds, *, row_group: int | None = None) -> pa.Table:

@@ -113,27 +113,16 @@ class BuildEngines:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetBuilds:
-    """Builds and stores the training sets of a store.
-
-    Attributes:
-        load: Loads a table by name.
-        names: Names of its tables.
-        engines: Engines beyond this process.
-        sets: Location of training sets.
-        manifests: Their manifests.
-        builds: Intents of builds.
-        services: Feature services.
-        s3: A boto3 client of S3, for a store in S3.
-    """
+    """Builds and stores the training sets of a store."""
 
     load: Callable[[str], Table]
-    names: Sequence[str]
-    engines: BuildEngines
-    sets: Objects
+    names: Sequence[str]  # names of its tables
+    engines: BuildEngines  # engines beyond this process
+    sets: Objects  # location of training sets
     manifests: Manifests
-    builds: Builds
+    builds: Builds  # intents of builds
     services: FeatureServices
-    s3: Any
+    s3: Any  # a boto3 client of S3, for a store in S3
 
     def rows(
         self, entities: ArrowStream | RowSource, features: Features, timestamp: str, memory: int | None

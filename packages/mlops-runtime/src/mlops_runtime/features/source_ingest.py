@@ -20,25 +20,15 @@ from mlops_runtime.features.table_types import arrow_schema
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestedSource:
-    """Result of ingesting a source.
-
-    Attributes:
-        table: Name of the table.
-        files: Number of files.
-        known: Number of files that an earlier run ingested completely, and that were not read again.
-        pieces: Number of pieces that were read, each of which is one commit.
-        duplicates: Number of these pieces that had been ingested before.
-        rows: Number of rows written.
-        repeated: Number of rows omitted because they equal another row of their piece in every column.
-    """
+    """Result of ingesting a source."""
 
     table: str
-    files: int = 0
-    known: int = 0
-    pieces: int = 0
-    duplicates: int = 0
-    rows: int = 0
-    repeated: int = 0
+    files: int = 0  # number of files
+    known: int = 0  # number of files that an earlier run ingested completely, and that were not read again
+    pieces: int = 0  # number of pieces that were read, each of which is one commit
+    duplicates: int = 0  # number of these pieces that had been ingested before
+    rows: int = 0  # number of rows written
+    repeated: int = 0  # number of rows omitted because they equal another row of their piece in every column
 
 
 def ingest_source(

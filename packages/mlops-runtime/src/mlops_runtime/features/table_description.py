@@ -46,29 +46,17 @@ class TableMeaning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableDescription:
-    """Description of a table for searches: texts, columns, and the order of its snapshots.
+    """Description of a table for searches: texts, columns, and the order of its snapshots."""
 
-    Attributes:
-        name: Name of the table.
-        uuid: UUID of the table; a table that is recreated under the same name has another.
-        owner: Responsible team, or empty.
-        description: Description, or empty.
-        tags: Keywords for searches.
-        columns: Description of each column, by its name, in order.
-        all_columns: Names of the columns of every schema of the table, past and present.
-        sequences: Sequence number of each existing snapshot, by its id.
-        is_feature_table: Whether its properties name a group.
-    """
-
-    name: str
-    uuid: str
-    owner: str
-    description: str
-    tags: tuple[str, ...]
-    columns: Mapping[str, str]
-    all_columns: frozenset[str]
-    sequences: Mapping[int, int | None]
-    is_feature_table: bool
+    name: str  # name of the table
+    uuid: str  # UUID of the table; a table that is recreated under the same name has another
+    owner: str  # responsible team, or empty
+    description: str  # description, or empty
+    tags: tuple[str, ...]  # keywords for searches
+    columns: Mapping[str, str]  # description of each column, by its name, in order
+    all_columns: frozenset[str]  # names of the columns of every schema of the table, past and present
+    sequences: Mapping[int, int | None]  # sequence number of each existing snapshot, by its id
+    is_feature_table: bool  # whether its properties name a group
 
     @classmethod
     def of(cls, name: str, metadata: Mapping[str, Any]) -> "TableDescription":

@@ -31,21 +31,13 @@ _log = logging.getLogger("mlops.features")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintained:
-    """Result of maintaining a table.
-
-    Attributes:
-        table: Name of the table.
-        compacted: Number of files merged.
-        removed: Number of removed files that no snapshot referenced and that were older than a day.
-        forgotten: Number of expired idempotency keys removed.
-        tags: Number of dropped tags, whose training sets are read by sequence number.
-    """
+    """Result of maintaining a table."""
 
     table: str
-    compacted: int
-    removed: int
-    forgotten: int
-    tags: int
+    compacted: int  # number of files merged
+    removed: int  # number of removed files that no snapshot referenced and that were older than a day
+    forgotten: int  # number of expired idempotency keys removed
+    tags: int  # number of dropped tags, whose training sets are read by sequence number
 
 
 def maintain_each(

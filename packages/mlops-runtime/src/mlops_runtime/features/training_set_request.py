@@ -37,32 +37,19 @@ class TrainingSetError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request of a training set.
+    """A request of a training set."""
 
-    Args:
-        name: Name of the set: lower-case letters, digits, ``-`` and ``_``.
-        rows: Entity rows, as returned by ``read_entities``.
-        timestamp: Their time column.
-        features: Groups of which all features are joined, joins of groups, or columns by group or table name.
-        semantics: Whether a value counts from the time it was known or from its event time.
-        as_of: Feature rows created later are not read; ``None`` without limit.
-        snapshots: Snapshots to read, by group or table name; the current one of other tables.
-        source: Code that makes the request, for the manifest.
-        engine: The engine; ``None`` to choose by size.
-        memory: Bytes of memory available to DuckDB.
-        service: The feature service of the features.
-    """
-
-    name: str
-    rows: pa.Table
-    timestamp: str
+    name: str  # name of the set: lower-case letters, digits, `-` and `_`
+    rows: pa.Table  # entity rows, as returned by `read_entities`
+    timestamp: str  # their time column
+    # groups of which all features are joined, joins of groups, or columns by group or table name
     features: Sequence[FeatureGroup | GroupJoin] | Mapping[str, Sequence[str]]
-    semantics: Semantics
-    as_of: datetime | None
-    snapshots: Mapping[str, int]
-    source: Mapping[str, str]
-    engine: Engine | None = None
-    memory: int = MEMORY
+    semantics: Semantics  # whether a value counts from the time it was known or from its event time
+    as_of: datetime | None  # feature rows created later are not read; `None` without limit
+    snapshots: Mapping[str, int]  # snapshots to read, by group or table name; the current one of other tables
+    source: Mapping[str, str]  # code that makes the request, for the manifest
+    engine: Engine | None = None  # the engine; `None` to choose by size
+    memory: int = MEMORY  # bytes of memory available to DuckDB
     service: FeatureServiceUse | None = None
 
 

@@ -477,20 +477,12 @@ def _name_problems(owner: str, name: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Explanation of how a training set would be built; nothing was tagged or written.
+    """Explanation of how a training set would be built; nothing was tagged or written."""
 
-    Attributes:
-        engine: The engine, why, and the amount of data to read.
-        plans: DuckDB's plan and the reason, by alias or table; empty for another engine.
-        tables: The tables to read, pinned.
-        types: Types of columns by table; those of the entity rows under ``""``.
-        request: The request.
-    """
-
-    engine: EngineChoice
-    plans: Mapping[str, PlanChoice]
-    tables: tuple[PinnedTable, ...]
-    types: Mapping[str, Mapping[str, FeatureType]]
+    engine: EngineChoice  # the engine, why, and the amount of data to read
+    plans: Mapping[str, PlanChoice]  # DuckDB's plan and the reason, by alias or table; empty for another engine
+    tables: tuple[PinnedTable, ...]  # the tables to read, pinned
+    types: Mapping[str, Mapping[str, FeatureType]]  # types of columns by table; those of the entity rows under `""`
     request: Request
 
     def sql(self, dialect: Dialect, entities: SqlTable, *, catalog: str | None = None) -> str:

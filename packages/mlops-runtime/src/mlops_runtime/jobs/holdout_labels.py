@@ -37,29 +37,20 @@ Losses = Callable[[Sequence[Wide], Wide, Mask], Wide]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """The labels of a holdout's rows.
+    """The labels of a holdout's rows."""
 
-    Args:
-        metric: The loss.
-        actual: One number per row: the label, or the index of its class in ``classes``. Several outputs have a column each.
-        weights: Contribution of each row to ``actual_sum``.
-        classes: Their names, in the order of the candidate's probabilities. Default: labels are numbers.
-        outputs: Their names, in the order of the candidate's columns. Default: one output.
-        scales: Divisor of each output's loss. Default: one output.
-        vectors: The numbers of each row's label, if predictions are vectors; ``actual`` is then unused. Default: no vectors.
-        width: Numbers per predicted vector. Default: predictions are not vectors.
-        custom: The unit's metric function, for vectors. Default: a built-in metric.
-    """
-
-    metric: Metric
+    metric: Metric  # the loss
+    # one number per row: the label, or the index of its class in `classes`. Several outputs have a column each
     actual: Wide
-    weights: Wide
+    weights: Wide  # contribution of each row to `actual_sum`
+    # their names, in the order of the candidate's probabilities. Default: labels are numbers
     classes: tuple[str, ...] | None = None
-    outputs: tuple[str, ...] | None = None
-    scales: Wide | None = None
+    outputs: tuple[str, ...] | None = None  # their names, in the order of the candidate's columns. Default: one output
+    scales: Wide | None = None  # divisor of each output's loss. Default: one output
+    # the numbers of each row's label, if predictions are vectors; `actual` is then unused. Default: no vectors
     vectors: Sequence[Wide] | None = None
-    width: int | None = None
-    custom: Losses | None = None
+    width: int | None = None  # numbers per predicted vector. Default: predictions are not vectors
+    custom: Losses | None = None  # the unit's metric function, for vectors. Default: a built-in metric
 
     @property
     def unknown(self) -> Wide:

@@ -121,24 +121,16 @@ def period_losses(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """All rows of a holdout, with their groups and losses.
+    """All rows of a holdout, with their groups and losses."""
 
-    Args:
-        blocks: Block of each row.
-        weights: Contribution of each row to ``actual_sum``.
-        losses: Losses of each row, by model or baseline.
-        periods: Period of each row. Default: losses are not split by period.
-        by_period: Models whose losses are split by period in segments. Default: all.
-        actual: The labels as non-negative numbers, a column for each number of a prediction. Default: they may be negative.
-        predicted: The models' predictions, in the same columns. Default: their sums are meaningless.
-    """
-
-    blocks: Sequence[str]
-    weights: Wide
-    losses: Mapping[str, Wide]
-    periods: Sequence[str] | None = None
-    by_period: Sequence[str] | None = None
+    blocks: Sequence[str]  # block of each row
+    weights: Wide  # contribution of each row to `actual_sum`
+    losses: Mapping[str, Wide]  # losses of each row, by model or baseline
+    periods: Sequence[str] | None = None  # period of each row. Default: losses are not split by period
+    by_period: Sequence[str] | None = None  # models whose losses are split by period in segments. Default: all
+    # the labels as non-negative numbers, a column for each number of a prediction. Default: they may be negative
     actual: Wide | None = None
+    # the models' predictions, in the same columns. Default: their sums are meaningless
     predicted: Mapping[str, Wide] | None = None
 
     def where(self, column: str, value: str, chosen: Mask) -> SegmentLosses:

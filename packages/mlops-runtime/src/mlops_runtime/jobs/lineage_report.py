@@ -21,25 +21,17 @@ URL, API_KEY = "OPENLINEAGE_URL", "OPENLINEAGE_API_KEY"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """Where lineage is reported.
+    """Where lineage is reported."""
 
-    Args:
-        catalog: ARN of the Glue catalog without its resource; enables SageMaker's lineage graph. Default: not recorded there.
-        events: Prefix of the outbox of OpenLineage events. Default: no events.
-        namespace: Namespace of the job in events, such as ``mlops.demand``.
-        manifests: The S3 prefix of all manifests.
-        environment: Environment with ``OPENLINEAGE_URL`` and ``OPENLINEAGE_API_KEY``; without the URL, events stay in the outbox.
-        sagemaker: A boto3 client.
-        s3: A boto3 client.
-    """
-
+    # ARN of the Glue catalog without its resource; enables SageMaker's lineage graph. Default: not recorded there
     catalog: str | None
-    events: str | None
-    namespace: str
-    manifests: str
+    events: str | None  # prefix of the outbox of OpenLineage events. Default: no events
+    namespace: str  # namespace of the job in events, such as `mlops.demand`
+    manifests: str  # the S3 prefix of all manifests
+    # environment with `OPENLINEAGE_URL` and `OPENLINEAGE_API_KEY`; without the URL, events stay in the outbox
     environment: Mapping[str, str]
-    sagemaker: Any
-    s3: Any
+    sagemaker: Any  # a boto3 client
+    s3: Any  # a boto3 client
 
     def __post_init__(self) -> None:
         if self.events is not None and self.catalog is None:

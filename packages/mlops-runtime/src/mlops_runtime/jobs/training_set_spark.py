@@ -52,31 +52,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparkBuild:
-    """One build of a training set.
-
-    Attributes:
-        spark: The session.
-        id: Id of the build.
-        client: The feature store.
-        sets: The bucket of training sets.
-        manifests: The manifests.
-        builds: The builds, beside the manifests.
-        process: The building process.
-        files: File access of tasks.
-        catalog: The catalog of the tables in Spark.
-        block: Number of rows that are hashed together, and that form one file of each split.
-    """
+    """One build of a training set."""
 
     spark: "SparkSession"
-    id: str
+    id: str  # id of the build
     client: FeatureStoreClient
-    sets: Objects
+    sets: Objects  # the bucket of training sets
     manifests: Manifests
-    builds: Builds
+    builds: Builds  # the builds, beside the manifests
     process: BuildProcess
-    files: Files
-    catalog: str
-    block: int = BLOCK
+    files: Files  # file access of tasks
+    catalog: str  # the catalog of the tables in Spark
+    block: int = BLOCK  # number of rows that are hashed together, and that form one file of each split
 
     def asked(self) -> TrainingSetManifest:
         """Build the set whose draft a client wrote.

@@ -39,23 +39,14 @@ _NO_LINES: Mapping[str, tuple[int, ...]] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """The monitored endpoint and its data sources.
-
-    Args:
-        endpoint: Name of the endpoint.
-        variant: Name of the variant.
-        store: The endpoint's objects.
-        cloudwatch: Client.
-        traffic: Metrics of calls and latency; None for SageMaker's.
-        period_hours: Hours between runs: missing traffic is detected in this many of the window's newest hours.
-    """
+    """The monitored endpoint and its data sources."""
 
     endpoint: str
     variant: str
-    store: MonitorStore
+    store: MonitorStore  # the endpoint's objects
     cloudwatch: "CloudWatchClient"
-    traffic: Mapping[str, Any] | None
-    period_hours: int
+    traffic: Mapping[str, Any] | None  # metrics of calls and latency; None for SageMaker's
+    period_hours: int  # hours between runs: missing traffic is detected in this many of the window's newest hours
 
 
 def gather(

@@ -62,29 +62,17 @@ class ReleaseRefusedError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The environment that takes releases of one model.
+    """The environment that takes releases of one model."""
 
-    Args:
-        unit: Name of the unit, the same on both sides.
-        group: The package group, the same on both sides.
-        here: Account and Region of the target.
-        source: Account and Region of the source.
-        source_name: Display name of the source.
-        bucket: Artifacts bucket of the target.
-        signing_key: ARN of the key that signs archives here.
-        trust: Allowed effects of loading a model here. Default: data and code.
-        shares_images: Whether an image may be in the source's registry. Default: only in the target's own.
-    """
-
-    unit: str
-    group: str
-    here: LinkedEnvironment
-    source: LinkedEnvironment
-    source_name: str
-    bucket: str
-    signing_key: str
-    trust: tuple[Trust, ...] | None = None
-    shares_images: bool = False
+    unit: str  # name of the unit, the same on both sides
+    group: str  # the package group, the same on both sides
+    here: LinkedEnvironment  # account and Region of the target
+    source: LinkedEnvironment  # account and Region of the source
+    source_name: str  # display name of the source
+    bucket: str  # artifacts bucket of the target
+    signing_key: str  # ARN of the key that signs archives here
+    trust: tuple[Trust, ...] | None = None  # allowed effects of loading a model here. Default: data and code
+    shares_images: bool = False  # whether an image may be in the source's registry. Default: only in the target's own
 
     @property
     def asks_source(self) -> bool:

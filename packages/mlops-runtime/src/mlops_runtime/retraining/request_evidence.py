@@ -38,19 +38,13 @@ KEY_HASH = "mlops.idempotency-key-sha256"  # property of the summary, written by
 
 @dataclass(frozen=True, slots=True)
 class Alarms:
-    """Current state of alarms.
+    """Current state of alarms."""
 
-    Args:
-        states: State of each existing alarm.
-        doubts: For alarms in ALARM without confirmation, the reason.
-        faults: Suspected faults of the feed in the monitor's newest report, one string for each feature. Default: none.
-        report: URI of that report. Default: none was read.
-    """
-
-    states: Mapping[str, str]
-    doubts: Mapping[str, str]
+    states: Mapping[str, str]  # state of each existing alarm
+    doubts: Mapping[str, str]  # for alarms in ALARM without confirmation, the reason
+    # suspected faults of the feed in the monitor's newest report, one string for each feature
     faults: tuple[str, ...] = ()
-    report: str = ""
+    report: str = ""  # URI of that report. Default: none was read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

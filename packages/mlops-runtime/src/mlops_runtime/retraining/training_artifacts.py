@@ -37,16 +37,10 @@ class ArtifactError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifacts:
-    """The model archives of one pipeline.
+    """The model archives of one pipeline."""
 
-    Args:
-        s3: Client that may read the output of trainings, and write each stored archive once.
-        bucket: Artifacts bucket.
-        pipeline: Its name.
-    """
-
-    s3: "S3Client"
-    bucket: str
+    s3: "S3Client"  # client that may read the output of trainings, and write each stored archive once
+    bucket: str  # artifacts bucket
     pipeline: str
 
     def keep(self, uri: str, execution: str, candidate: Candidate | None = None) -> dict[str, str]:

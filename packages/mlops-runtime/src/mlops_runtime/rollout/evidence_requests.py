@@ -21,39 +21,27 @@ _MICROSECOND = 0.001  # of a millisecond
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictRequest:
-    """Request to compare two fleets of a rollout.
-
-    Args:
-        endpoint: Name of the endpoint.
-        fleet: Name of the new fleet's config.
-        since: Start of the rollout (ISO 8601).
-        new: Metrics of the new fleet.
-        old: Metrics of the old fleet.
-        false_alarm: Highest probability that a fleet within tolerance is stopped.
-        tolerated: Tolerated failing share on top of the old fleet's.
-        max_latency_ratio: Tolerated latency of the new fleet, as a multiple of the old one's. Default: latency is not compared.
-        is_alone: Whether all traffic moves to the new fleet at once, so that the old fleet gets no calls from its first minute on.
-        has_alarm: Whether an alarm stops the fleet; a shadow is only evaluated at its end.
-        not_before: Time (ISO 8601) before which calls in the new fleet's metrics are those of a dead execution. Default: none are.
-        most_share: Largest share of the calls that the new fleet gets before the last step; it determines the number of consecutive
-            calls that show that the old fleet gets none.
-        before: Metrics of the live model in any config. Default: those of the old fleet.
-        planned: Planned bake of each step and its reason, for the record. Default: nothing had to be planned.
-    """
+    """Request to compare two fleets of a rollout."""
 
     endpoint: str
-    fleet: str
-    since: str
+    fleet: str  # name of the new fleet's config
+    since: str  # start of the rollout (ISO 8601)
     new: FleetMetrics
     old: FleetMetrics
-    false_alarm: float
-    tolerated: float
+    false_alarm: float  # highest probability that a fleet within tolerance is stopped
+    tolerated: float  # tolerated failing share on top of the old fleet's
+    # tolerated latency of the new fleet, as a multiple of the old one's. Default: latency is not compared
     max_latency_ratio: float | None = None
+    # whether all traffic moves to the new fleet at once, so that the old fleet gets no calls from its first minute on
     is_alone: bool = False
-    has_alarm: bool = True
+    has_alarm: bool = True  # whether an alarm stops the fleet; a shadow is only evaluated at its end
+    # time (ISO 8601) before which calls in the new fleet's metrics are those of a dead execution. Default: none are
     not_before: str | None = None
+    # largest share of the calls that the new fleet gets before the last step; it determines the number of consecutive
+    # calls that show that the old fleet gets none
     most_share: float | None = None
-    before: FleetMetrics | None = None
+    before: FleetMetrics | None = None  # metrics of the live model in any config. Default: those of the old fleet
+    # planned bake of each step and its reason, for the record. Default: nothing had to be planned
     planned: str | None = None
 
 
@@ -141,40 +129,24 @@ def _counted(spec: ServingSpec, dimensions: Mapping[str, str]) -> FleetMetrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodiesRequest:
-    """Request to check an endpoint's captured responses since a rollout began.
-
-    Args:
-        endpoint: Name of the endpoint.
-        variant: Name of the variant, the same in both fleets.
-        destination: ``DestinationS3Uri`` of its capture.
-        since: Start of the rollout (ISO 8601).
-        false_alarm: Highest probability that responses within tolerance stop the rollout.
-    """
+    """Request to check an endpoint's captured responses since a rollout began."""
 
     endpoint: str
-    variant: str
-    destination: str
-    since: str
-    false_alarm: float
+    variant: str  # name of the variant, the same in both fleets
+    destination: str  # `DestinationS3Uri` of its capture
+    since: str  # start of the rollout (ISO 8601)
+    false_alarm: float  # highest probability that responses within tolerance stop the rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairsRequest:
-    """Request to compare captured responses of the live model and its shadow.
-
-    Args:
-        endpoint: Name of the endpoint.
-        live: Variant of the live model.
-        shadow: The shadow variant.
-        destination: ``DestinationS3Uri`` of the capture.
-        tolerance: Tolerated difference between two responses.
-    """
+    """Request to compare captured responses of the live model and its shadow."""
 
     endpoint: str
-    live: str
-    shadow: str
-    destination: str
-    tolerance: ToleranceSpec
+    live: str  # variant of the live model
+    shadow: str  # the shadow variant
+    destination: str  # `DestinationS3Uri` of the capture
+    tolerance: ToleranceSpec  # tolerated difference between two responses
 
 
 def pairs_request(spec: ServingSpec, *, live: str, shadow: str) -> dict[str, object]:

@@ -64,21 +64,14 @@ class ComparisonRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Result of a comparison.
+    """Result of a comparison."""
 
-    Args:
-        against: Current evidence against the fleet: an e-value, at most 1 on average if the fleet is within tolerance.
-        highest: Its highest value so far, at least 1; the inverse is an anytime-valid p-value.
-        stopped_at: Number of the minute, from 1, in which it reached 1 / ``false_alarm``; 0 if never.
-        good: Current evidence that the fleet is within the margin.
-        good_at: Number of the minute since which the evidence suffices (1 / ``doubt``); 0 if it does not.
-    """
-
+    # current evidence against the fleet: an e-value, at most 1 on average if the fleet is within tolerance
     against: float = 1.0
-    highest: float = 1.0
-    stopped_at: int = 0
-    good: float = 1.0
-    good_at: int = 0
+    highest: float = 1.0  # its highest value so far, at least 1; the inverse is an anytime-valid p-value
+    stopped_at: int = 0  # number of the minute, from 1, in which it reached 1 / `false_alarm`; 0 if never
+    good: float = 1.0  # current evidence that the fleet is within the margin
+    good_at: int = 0  # number of the minute since which the evidence suffices (1 / `doubt`); 0 if it does not
 
 
 def compare(

@@ -85,28 +85,18 @@ class _Times:
 
 @dataclass(slots=True, kw_only=True)
 class Rehearsal:
-    """One check of a candidate, with the calls made so far and the problems found.
+    """One check of a candidate, with the calls made so far and the problems found."""
 
-    Args:
-        ask: Sends a request to an endpoint.
-        spec: The golden set's limits.
-        endpoint: The candidate's endpoint.
-        live: The live model's endpoint; None without one.
-        has_time: Returns whether there is time for another call.
-        known: The candidate's earlier predictions for each request. Default: none.
-        rounds: Number of times that each request is sent. Default: `ROUNDS`.
-        is_alone: Whether rows are also sent alone. Default: True.
-        pause: Waits some seconds before slow requests are measured again. Default: ``time.sleep``.
-    """
-
-    ask: Ask
-    spec: GoldenSpec
-    endpoint: str
-    live: str | None
-    has_time: Callable[[], bool]
+    ask: Ask  # sends a request to an endpoint
+    spec: GoldenSpec  # the golden set's limits
+    endpoint: str  # the candidate's endpoint
+    live: str | None  # the live model's endpoint; None without one
+    has_time: Callable[[], bool]  # returns whether there is time for another call
+    # the candidate's earlier predictions for each request
     known: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    rounds: int | None = None
-    is_alone: bool = True
+    rounds: int | None = None  # number of times that each request is sent. Default: `ROUNDS`
+    is_alone: bool = True  # whether rows are also sent alone
+    # waits some seconds before slow requests are measured again. Default: `time.sleep`
     pause: Callable[[float], None] = time.sleep
     calls: int = 0
     _asked_again: int = 0

@@ -39,19 +39,14 @@ _NINE_OF_TEN = 1.2816
 class Traffic:
     """Traffic of the live fleet.
 
-    Args:
-        calls: Expected calls a minute of the whole endpoint; 0 if unknown.
-        failing: Failing share of its responses.
-        source: Period from which it was read.
-
     Example:
         >>> Traffic(calls=120.0, source="the hour before").failing
         0.0
     """
 
-    calls: float = 0.0
-    failing: float = 0.0
-    source: str = "no call in this hour last week and in the hour before"
+    calls: float = 0.0  # expected calls a minute of the whole endpoint; 0 if unknown
+    failing: float = 0.0  # failing share of its responses
+    source: str = "no call in this hour last week and in the hour before"  # period from which it was read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,33 +48,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Sources of facts.
-
-    Args:
-        sagemaker: Client.
-        cloudwatch: Client.
-        s3: Client.
-        table: The endpoint's row.
-        group: Name of the model package group whose packages this endpoint serves.
-        bucket: Bucket of the serving specs; a spec in another bucket is not read.
-        audit_bucket: Bucket of the audit chain.
-        automation: The unit's freeze calendar and pause.
-        rule: Rule for valid approvals.
-        archives: Archives of models and their signatures.
-        slots: Reader of the endpoint's slots on EKS. Default: a SageMaker endpoint.
-    """
+    """Sources of facts."""
 
     sagemaker: "SageMakerClient"
     cloudwatch: "CloudWatchClient"
     s3: "S3Client"
-    table: RolloutTable
-    group: str
-    bucket: str
-    audit_bucket: str
-    automation: Automation
-    rule: ApprovalRule
-    archives: SignedArchives
-    slots: SlotReader | None = None
+    table: RolloutTable  # the endpoint's row
+    group: str  # name of the model package group whose packages this endpoint serves
+    bucket: str  # bucket of the serving specs; a spec in another bucket is not read
+    audit_bucket: str  # bucket of the audit chain
+    automation: Automation  # the unit's freeze calendar and pause
+    rule: ApprovalRule  # rule for valid approvals
+    archives: SignedArchives  # archives of models and their signatures
+    slots: SlotReader | None = None  # reader of the endpoint's slots on EKS. Default: a SageMaker endpoint
 
     @classmethod
     def from_environment(

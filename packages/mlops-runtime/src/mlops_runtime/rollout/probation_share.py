@@ -30,21 +30,13 @@ _DIGITS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShareRequest:
-    """Metrics of the previous model.
+    """Metrics of the previous model."""
 
-    Args:
-        since: Start of the rollout (ISO 8601).
-        before: Metrics for the time before the rollout, of all versions like the alarm's.
-        tolerated: Tolerated failing share on top of its own.
-        old: Metrics of the previous model alone since the start of the rollout. Default: none.
-        serves_since: When it went live (ISO 8601). Default: unknown, all hours before count.
-    """
-
-    since: str
-    before: FleetMetrics
-    tolerated: float
-    old: FleetMetrics | None = None
-    serves_since: str | None = None
+    since: str  # start of the rollout (ISO 8601)
+    before: FleetMetrics  # metrics for the time before the rollout, of all versions like the alarm's
+    tolerated: float  # tolerated failing share on top of its own
+    old: FleetMetrics | None = None  # metrics of the previous model alone since the start of the rollout
+    serves_since: str | None = None  # when it went live (ISO 8601). Default: unknown, all hours before count
 
 
 def counted(fleet: FleetMetrics) -> FleetMetrics:

@@ -31,22 +31,14 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One comparison of two fleets.
+    """One comparison of two fleets."""
 
-    Args:
-        minutes: Minutes since the new fleet's first call, oldest first.
-        history: Minutes of the live fleet before.
-        rule: Tolerance.
-        did: Verb for the counted responses of the new fleet, such as "failed".
-        old_did: Phrase for those of the live model, if different. Default: the same.
-        alone_from: Number of the minute since which the live fleet gets no calls. Default: it always gets calls.
-    """
-
-    minutes: Sequence[Minute]
-    history: Sequence[Counts]
-    rule: ComparisonRule
-    did: str = "failed"
-    old_did: str = ""
+    minutes: Sequence[Minute]  # minutes since the new fleet's first call, oldest first
+    history: Sequence[Counts]  # minutes of the live fleet before
+    rule: ComparisonRule  # tolerance
+    did: str = "failed"  # verb for the counted responses of the new fleet, such as "failed"
+    old_did: str = ""  # phrase for those of the live model, if different. Default: the same
+    # number of the minute since which the live fleet gets no calls. Default: it always gets calls
     alone_from: int | None = None
 
     @property
@@ -75,25 +67,15 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Action and its reason.
+    """Action and its reason."""
 
-    Args:
-        action: Next action.
-        calls: Successful responses of the new fleet, of which a promotion needs a minimum.
-        evidence: Evidence against the fleet: the highest value if it is stopped, else the current one.
-        good: Evidence that its failing share is at most a percentage point above the live fleet's.
-        good_at: Minute since which that evidence suffices; 0 if it does not.
-        minutes: Minutes from its first call until now or until it was stopped.
-        sentence: Duration, counts and conclusion.
-    """
-
-    action: Action
-    calls: int
-    evidence: float
-    good: float
-    good_at: int
-    minutes: int
-    sentence: str
+    action: Action  # next action
+    calls: int  # successful responses of the new fleet, of which a promotion needs a minimum
+    evidence: float  # evidence against the fleet: the highest value if it is stopped, else the current one
+    good: float  # evidence that its failing share is at most a percentage point above the live fleet's
+    good_at: int  # minute since which that evidence suffices; 0 if it does not
+    minutes: int  # minutes from its first call until now or until it was stopped
+    sentence: str  # duration, counts and conclusion
 
 
 def error_rule(*, false_alarm: float, extra: float, is_latency_compared: bool) -> ComparisonRule:

@@ -80,20 +80,14 @@ class OccupiedFolderError(ArchiveError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits of an archive.
+    """Limits of an archive."""
 
-    Args:
-        unpacked_bytes: Bytes of the tar inside. Default: 20 GiB.
-        ratio: Unpacked bytes for each packed one; the first 64 MiB are free, since small models are mostly zeros. Default: 200.
-        members: Files and folders. Default: 10,000.
-        depth: Folders within folders. Default: 16.
-    """
-
-    unpacked_bytes: int = 20 * 1024**3
+    unpacked_bytes: int = 20 * 1024**3  # bytes of the tar inside. Default: 20 GiB
+    # unpacked bytes for each packed one; the first 64 MiB are free, since small models are mostly zeros
     ratio: int = 200
     free_bytes: int = 64 * 1024**2
-    members: int = 10_000
-    depth: int = 16
+    members: int = 10_000  # files and folders. Default: 10,000
+    depth: int = 16  # folders within folders
     name_bytes: int = 1024
 
 

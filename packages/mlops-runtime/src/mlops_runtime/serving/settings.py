@@ -39,41 +39,30 @@ class CaptureSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The server's settings.
+    """The server's settings."""
 
-    Args:
-        model_directory: ``$MLOPS_OPT_ML/model``. Default: ``/opt/ml/model``.
-        host: ``MLOPS_BIND_HOST``. Default: all interfaces, as a container needs.
-        port: ``SAGEMAKER_BIND_TO_PORT``. Default: 8080.
-        model_environment: Environment of models that are not ONNX, and what loading may do. Default: only ONNX is served.
-        names: ``MLOPS_HOSTS``, host names of the server, separated by commas; requests with other names and from pages of other
-            sites are refused. Default: any name, as behind a load balancer.
-        model_sha256: ``MLOPS_MODEL_SHA256``. Default: not compared, which is logged.
-        max_body_bytes: ``MLOPS_MAX_BODY_BYTES``. Default: InvokeEndpoint's limit.
-        signature_sha256: ``MLOPS_SIGNATURE_SHA256``, of ``signature.json``. Default: not compared.
-        name: ``MLOPS_ENDPOINT``, the model's name in the Open Inference Protocol. Default: ``model``.
-        workers: ``MLOPS_WORKERS``, processes of a model that is not ONNX. Default: one per CPU that the server may use, limited by
-            its memory (`fitting_workers`).
-        batch_seconds: ``MLOPS_BATCH_MILLISECONDS``, longest time that a call waits to be batched with others. Default: no
-            batching.
-        online_table: ``MLOPS_ONLINE_TABLE``, the DynamoDB table in which models look up features. Default: models with lookups
-            are rejected.
-        capture: ``MLOPS_CAPTURE_URI`` with ``MLOPS_CAPTURE_PERCENT``, ``MLOPS_CAPTURE_BYTES``, ``MLOPS_CAPTURE_KMS_KEY``,
-            ``MLOPS_ENDPOINT`` and ``MLOPS_VARIANT``. Default: the server captures nothing.
-    """
-
-    model_directory: Path
-    host: str
-    port: int
-    model_sha256: str | None
-    max_body_bytes: int
-    name: str = "model"
+    model_directory: Path  # `$MLOPS_OPT_ML/model`. Default: `/opt/ml/model`
+    host: str  # `MLOPS_BIND_HOST`. Default: all interfaces, as a container needs
+    port: int  # `SAGEMAKER_BIND_TO_PORT`. Default: 8080
+    model_sha256: str | None  # `MLOPS_MODEL_SHA256`. Default: not compared, which is logged
+    max_body_bytes: int  # `MLOPS_MAX_BODY_BYTES`. Default: InvokeEndpoint's limit
+    name: str = "model"  # `MLOPS_ENDPOINT`, the model's name in the Open Inference Protocol. Default: `model`
+    # `MLOPS_CAPTURE_URI` with `MLOPS_CAPTURE_PERCENT`, `MLOPS_CAPTURE_BYTES`, `MLOPS_CAPTURE_KMS_KEY`, `MLOPS_ENDPOINT`
+    # and `MLOPS_VARIANT`. Default: the server captures nothing
     capture: CaptureSettings | None = None
-    signature_sha256: str | None = None
+    signature_sha256: str | None = None  # `MLOPS_SIGNATURE_SHA256`, of `signature.json`. Default: not compared
+    # `MLOPS_HOSTS`, host names of the server, separated by commas; requests with other names and from pages of other
+    # sites are refused. Default: any name, as behind a load balancer
     names: tuple[str, ...] = ()
+    # environment of models that are not ONNX, and what loading may do. Default: only ONNX is served
     model_environment: ModelEnvironment = field(default_factory=ModelEnvironment)
+    # `MLOPS_WORKERS`, processes of a model that is not ONNX. Default: one per CPU that the server may use, limited by
+    # its memory (`fitting_workers`)
     workers: int | None = None
+    # `MLOPS_BATCH_MILLISECONDS`, longest time that a call waits to be batched with others. Default: no batching
     batch_seconds: float = 0.0
+    # `MLOPS_ONLINE_TABLE`, the DynamoDB table in which models look up features. Default: models with lookups are
+    # rejected
     online_table: str | None = None
 
     @classmethod

@@ -19,19 +19,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """Names in one account and region.
+    """Names in one account and region."""
 
-    Args:
-        unit: Business unit; prefix of endpoints, models, alarms and log groups.
-        stack: CloudFormation stack.
-        bucket: Bucket of the stack's files.
-        lock: SSM parameter with the lock, for one run at a time.
-    """
-
-    unit: str
-    stack: str
-    bucket: str
-    lock: str
+    unit: str  # business unit; prefix of endpoints, models, alarms and log groups
+    stack: str  # CloudFormation stack
+    bucket: str  # bucket of the stack's files
+    lock: str  # SSM parameter with the lock, for one run at a time
 
     @property
     def endpoint(self) -> str:
@@ -88,31 +81,18 @@ def embedded_pace(scale: float) -> Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """An account and region.
+    """An account and region."""
 
-    Args:
-        client: Returns the boto3 client of a service.
-        account: Account id; it is not part of the report.
-        region: Region.
-        caller: ARN of the caller.
-        cloud: Whether calls go to AWS or to the embedded cloud.
-        names: Names of the created resources.
-        now: Returns the current time of the cloud, for costs.
-        wall: Returns the wall-clock time, for the lock; on AWS the same.
-        pace: Intervals of waits.
-        command: The command that cleans up.
-    """
-
-    client: Callable[[str], Any]
-    account: str
+    client: Callable[[str], Any]  # returns the boto3 client of a service
+    account: str  # account id; it is not part of the report
     region: str
-    caller: str
-    cloud: Literal["aws", "embedded"]
-    names: Names
-    now: Callable[[], datetime]
-    wall: Callable[[], datetime]
-    pace: Pace
-    command: str
+    caller: str  # ARN of the caller
+    cloud: Literal["aws", "embedded"]  # whether calls go to AWS or to the embedded cloud
+    names: Names  # names of the created resources
+    now: Callable[[], datetime]  # returns the current time of the cloud, for costs
+    wall: Callable[[], datetime]  # returns the wall-clock time, for the lock; on AWS the same
+    pace: Pace  # intervals of waits
+    command: str  # the command that cleans up
 
     def wait(self, look: Callable[[], T | None], what: str, *, beat: Callable[[], None], share: float = 1.0) -> T:
         """Wait until a function returns something that is not ``None``.

@@ -40,31 +40,18 @@ _STAND_ALONE = ("iam-takes-the-policies", "tags-that-decide-are-set-by-tag-resou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Plan of a verification.
+    """Plan of a verification."""
 
-    Args:
-        template: The unit's template.
-        template_key: Its key in the bucket.
-        template_body: Its bytes.
-        files: The assembly's files, the template among them.
-        prices: The region's prices.
-        max_usd: USD that may be spent.
-        repository: Repository of the serving image; empty without one.
-        digest: Digest of the image; empty if only the free steps run.
-        version: Version of the package.
-        versions: Versions of its dependencies.
-    """
-
-    template: Template
-    template_key: str
+    template: Template  # the unit's template
+    template_key: str  # its key in the bucket
     template_body: bytes
-    files: Sequence[File]
-    prices: HourlyPrices
-    max_usd: float
-    repository: str
-    digest: str
-    version: str
-    versions: Mapping[str, str]
+    files: Sequence[File]  # the assembly's files, the template among them
+    prices: HourlyPrices  # the region's prices
+    max_usd: float  # USD that may be spent
+    repository: str  # repository of the serving image; empty without one
+    digest: str  # digest of the image; empty if only the free steps run
+    version: str  # version of the package
+    versions: Mapping[str, str]  # versions of its dependencies
 
     def steps(self) -> tuple[Step, ...]:
         """Return the steps to run."""

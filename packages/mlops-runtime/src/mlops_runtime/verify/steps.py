@@ -11,21 +11,14 @@ FLEET = 2  # the smallest fleet that a canary can split
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step.
-
-    Args:
-        name: Its name.
-        claims: Ids of its claims, as in the ledger if the ledger has the claim.
-        minutes: Maximum time on AWS; 0 for a free step.
-        keeps: Resources that it creates until the teardown, by kind in the price table.
-        meanwhile: Resources that exist only while it runs.
-    """
+    """One step."""
 
     name: str
-    claims: tuple[str, ...]
-    minutes: int = 0
+    claims: tuple[str, ...]  # ids of its claims, as in the ledger if the ledger has the claim
+    minutes: int = 0  # maximum time on AWS; 0 for a free step
+    # resources that it creates until the teardown, by kind in the price table
     keeps: Mapping[str, int] = field(default_factory=dict)
-    meanwhile: Mapping[str, int] = field(default_factory=dict)
+    meanwhile: Mapping[str, int] = field(default_factory=dict)  # resources that exist only while it runs
 
     @property
     def is_free(self) -> bool:

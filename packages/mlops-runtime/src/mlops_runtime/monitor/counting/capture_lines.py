@@ -307,28 +307,20 @@ TOO_LONG = b'{"tooLong": true}'
 
 @dataclass(slots=True)  # not frozen: created for each line, and freezing costs a microsecond
 class Call:
-    """One captured call.
+    """One captured call."""
 
-    Args:
-        join_key: The id by which ground truth is joined.
-        time: ``inferenceTime``, or an empty string if it is not a time.
-        rows: The input rows, values in column order, unreadable rows as None; None if the input was not captured.
-        predictions: The predictions; None if the output was not captured, `NO_PREDICTION` a row if the output cannot be read.
-        is_synthetic: Whether the platform announced the call; its payloads are not read.
-        problems: Problems of the call, as written by `problems`.
-        bounds: Lower and upper bound of each prediction; None if the model returns none.
-        unread: Number of rows that are None.
-        is_unannounced: Whether the id looks like one of the platform but was not announced; the call counts as any other.
-    """
-
-    join_key: str
-    time: str
+    join_key: str  # the id by which ground truth is joined
+    time: str  # `inferenceTime`, or an empty string if it is not a time
+    # the input rows, values in column order, unreadable rows as None; None if the input was not captured
     rows: Sequence[Row | None] | None
+    # the predictions; None if the output was not captured, `NO_PREDICTION` a row if the output cannot be read
     predictions: Sequence[Any] | None
-    is_synthetic: bool = False
-    problems: Sequence[str] = ()
+    is_synthetic: bool = False  # whether the platform announced the call; its payloads are not read
+    problems: Sequence[str] = ()  # problems of the call, as written by `problems`
+    # lower and upper bound of each prediction; None if the model returns none
     bounds: Sequence[Sequence[Any]] | None = None
-    unread: int = 0
+    unread: int = 0  # number of rows that are None
+    # whether the id looks like one of the platform but was not announced; the call counts as any other
     is_unannounced: bool = False
 
 

@@ -21,19 +21,12 @@ class RecordError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One captured call.
+    """One captured call."""
 
-    Args:
-        key: The id by which ground truth is joined.
-        time: ``inferenceTime``, or an empty string.
-        sides: Rows of input and output, if captured: arrays, objects or single values.
-        labels: Labels in the order of the rows; None if the record was not merged with labels.
-    """
-
-    key: str
-    time: str
-    sides: Mapping[str, Sequence[Any]]
-    labels: Sequence[str] | None
+    key: str  # the id by which ground truth is joined
+    time: str  # `inferenceTime`, or an empty string
+    sides: Mapping[str, Sequence[Any]]  # rows of input and output, if captured: arrays, objects or single values
+    labels: Sequence[str] | None  # labels in the order of the rows; None if the record was not merged with labels
 
 
 def read_record(line: bytes | str) -> Record:

@@ -89,33 +89,20 @@ class ExecutionFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executions:
-    """Results of the newest execution of each monitor.
+    """Results of the newest execution of each monitor."""
 
-    Args:
-        rows: Rows that the data-quality monitor analyzed; 0 without one.
-        labelled_rows: Rows that the model-quality monitor analyzed.
-        drift: A verdict for each feature, reported ones first.
-        quality: The model-quality monitor's metrics.
-        bias: The bias monitor's metrics.
-        attributions: Mean absolute attribution by feature, of the first label.
-        ndcg: Similarity of their ranking to the baseline's, if violated: Model Monitor reports it in violations only.
-        violations: All violations, as lines of one ``constraint_violations.json``.
-        reported: Monitors with a report, with the hour of the newest execution.
-        problems: Number of occurrences of each problem of reading.
-        analyzer: The analyzer that ran in place of AWS's image; None if the image ran.
-    """
-
-    rows: int
-    labelled_rows: int
-    drift: tuple[FeatureDrift, ...]
-    quality: tuple[Measured, ...]
-    bias: tuple[BiasMetric, ...]
-    attributions: Mapping[str, float] | None
+    rows: int  # rows that the data-quality monitor analyzed; 0 without one
+    labelled_rows: int  # rows that the model-quality monitor analyzed
+    drift: tuple[FeatureDrift, ...]  # a verdict for each feature, reported ones first
+    quality: tuple[Measured, ...]  # the model-quality monitor's metrics
+    bias: tuple[BiasMetric, ...]  # the bias monitor's metrics
+    attributions: Mapping[str, float] | None  # mean absolute attribution by feature, of the first label
+    # similarity of their ranking to the baseline's, if violated: Model Monitor reports it in violations only
     ndcg: float | None
-    violations: Violations
-    reported: Mapping[MonitorName, str]
-    problems: Mapping[str, int]
-    analyzer: str | None
+    violations: Violations  # all violations, as lines of one `constraint_violations.json`
+    reported: Mapping[MonitorName, str]  # monitors with a report, with the hour of the newest execution
+    problems: Mapping[str, int]  # number of occurrences of each problem of reading
+    analyzer: str | None  # the analyzer that ran in place of AWS's image; None if the image ran
 
 
 def read_executions(executions: Iterable[ExecutionFiles], *, alarm_windows: int = 2, of_windows: int = 3) -> Executions:

@@ -44,23 +44,15 @@ class Texts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Rows of calls.
+    """Rows of calls."""
 
-    Args:
-        call: Each row's call: rows of a call are not independent.
-        prediction: Each row's prediction, shape (rows,); (rows, width) for a model with classes or several outputs.
-        label: Each row's label, NaN if missing: for classes the index of the class, for several outputs shape (rows, outputs).
-        low: Lower bound of the model's prediction interval; NaN without one.
-        high: Upper bound of the model's prediction interval; NaN without one.
-        columns: Columns of segments and facets.
-    """
-
-    call: Codes
-    prediction: Wide
+    call: Codes  # each row's call: rows of a call are not independent
+    prediction: Wide  # each row's prediction, shape (rows,); (rows, width) for a model with classes or several outputs
+    # each row's label, NaN if missing: for classes the index of the class, for several outputs shape (rows, outputs)
     label: Wide
-    low: Wide
-    high: Wide
-    columns: Mapping[str, Texts] = field(default_factory=dict)
+    low: Wide  # lower bound of the model's prediction interval; NaN without one
+    high: Wide  # upper bound of the model's prediction interval; NaN without one
+    columns: Mapping[str, Texts] = field(default_factory=dict)  # columns of segments and facets
 
     def __len__(self) -> int:
         return len(self.prediction)

@@ -149,42 +149,25 @@ class Tails:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One feature's cells in the baseline and in the window, with the tail cells merged into the outer deciles.
+    """One feature's cells in the baseline and in the window, with the tail cells merged into the outer deciles."""
 
-    Args:
-        feature: The baseline's feature, without edges in its tails.
-        expected: The baseline's counts by cell, scaled to their effective number of rows, shape (cells,).
-        observed: The window's counts by cell.
-        mean: Mean of the baseline's known values; None for categories.
-        deviation: Standard deviation of the baseline's known values.
-        window_mean: Mean of the window's known values.
-        window_deviation: Standard deviation of the window's known values.
-        minimum: The window's smallest value.
-        maximum: The window's largest value.
-        invalid: Number of the window's values of another type, under any conditions.
-        sent: Number of all of the window's values, including nulls, invalid and infinite ones.
-        infinite: The window's infinite values, which are in no cell, weighted as ``observed``.
-        expected_infinite: The baseline's infinite values, scaled as ``expected``.
-        tails: Rows beyond the edges in the tails. Default: the baseline has no such edges.
-        strata: Comparisons of the strata that both have, by key, with the baseline's unscaled counts. Default: no conditions.
-        finer: Known values of each stratum in baseline and window by all cells, tails included, each of shape (strata, cells).
-    """
-
-    feature: FeatureBaseline
-    expected: Wide
-    observed: Wide
-    mean: float | None = None
-    deviation: float | None = None
-    window_mean: float | None = None
-    window_deviation: float | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    invalid: int = 0
-    sent: int = 0
-    infinite: float = 0.0
-    expected_infinite: float = 0.0
-    tails: Tails | None = None
+    feature: FeatureBaseline  # the baseline's feature, without edges in its tails
+    expected: Wide  # the baseline's counts by cell, scaled to their effective number of rows, shape (cells,)
+    observed: Wide  # the window's counts by cell
+    mean: float | None = None  # mean of the baseline's known values; None for categories
+    deviation: float | None = None  # standard deviation of the baseline's known values
+    window_mean: float | None = None  # mean of the window's known values
+    window_deviation: float | None = None  # standard deviation of the window's known values
+    minimum: float | None = None  # the window's smallest value
+    maximum: float | None = None  # the window's largest value
+    invalid: int = 0  # number of the window's values of another type, under any conditions
+    sent: int = 0  # number of all of the window's values, including nulls, invalid and infinite ones
+    infinite: float = 0.0  # the window's infinite values, which are in no cell, weighted as `observed`
+    expected_infinite: float = 0.0  # the baseline's infinite values, scaled as `expected`
+    tails: Tails | None = None  # rows beyond the edges in the tails. Default: the baseline has no such edges
+    # comparisons of the strata that both have, by key, with the baseline's unscaled counts. Default: no conditions
     strata: Mapping[str, "Comparison"] = field(default_factory=dict)
+    # known values of each stratum in baseline and window by all cells, tails included, each of shape (strata, cells)
     finer: tuple[Wide, Wide] | None = None
 
     @cached_property
