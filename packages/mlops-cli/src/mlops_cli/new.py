@@ -393,11 +393,7 @@ def takes_repository(folder: Path) -> bool:
 
 
 def commit_project(folder: Path) -> str:
-    """Create a repository in a folder, and commit its files if git has a user name.
-
-    Returns:
-        A message about the result.
-    """
+    """Create a repository in a folder, and commit its files if git has a user name; return a message about the result."""
     made = _git(folder, "init", "--quiet", "--initial-branch", "main")
     if made.returncode == 0:
         made = _git(folder, "add", "--all")

@@ -283,16 +283,13 @@ def _each(work: Callable[..., float | None], operands: Sequence[float | Series])
 
 # claim: alarm-states-follow-awss-tables
 def decide(breaching: Sequence[bool | None], *, periods: int, needed: int, missing: str) -> str | None:
-    """Return the alarm state for the datapoints.
+    """Return the alarm state for the datapoints; ``None`` keeps the current state.
 
     Args:
         breaching: Whether each datapoint of the evaluation range breaches, oldest first; ``None`` if missing.
         periods: ``EvaluationPeriods``, N.
         needed: ``DatapointsToAlarm``, M.
         missing: ``TreatMissingData``.
-
-    Returns:
-        ``None`` keeps the current state.
 
     Example:
         >>> decide([False, None, True, None, None], periods=3, needed=2, missing="breaching")

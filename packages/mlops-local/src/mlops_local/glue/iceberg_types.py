@@ -35,10 +35,7 @@ _PROMOTIONS = {("int", "long"), ("float", "double")}
 
 
 def create(catalog: GlueCatalog, properties: Properties) -> str:
-    """Create the table.
-
-    Returns:
-        The table's name, the resource's physical id.
+    """Create the table; return the table's name, the resource's physical id.
 
     Raises:
         ValueError: If CloudFormation would reject the declaration.

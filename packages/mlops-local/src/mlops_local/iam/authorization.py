@@ -199,7 +199,7 @@ def install() -> None:
 
 
 def assume(role_arn: str, *, service: str, source_arn: str, name: str, purpose: str = "") -> Session:
-    """Assume a role as an AWS service does.
+    """Assume a role as an AWS service does; return credentials without expiry, because the embedded clock may jump by months.
 
     Args:
         role_arn: ARN of the role.
@@ -207,9 +207,6 @@ def assume(role_arn: str, *, service: str, source_arn: str, name: str, purpose: 
         source_arn: The resource on whose behalf the service acts: `aws:SourceArn` in the trust policy, if the service sends it.
         name: The session name.
         purpose: Purpose of the session; sessions of different purposes only differ in their keys. Default: running a workload.
-
-    Returns:
-        Credentials without expiry, because the embedded clock may jump by months.
 
     Raises:
         AccessDeniedError: If the role does not exist or its trust policy does not allow the service to assume it.

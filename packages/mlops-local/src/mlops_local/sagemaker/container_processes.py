@@ -155,11 +155,7 @@ class Process:
         return code
 
     def stop(self, grace: float = GRACE) -> int:
-        """Send SIGTERM, then SIGKILL after ``grace`` real seconds, to the process group.
-
-        Returns:
-            The exit code.
-        """
+        """Send SIGTERM, then SIGKILL after ``grace`` real seconds, to the process group; return the exit code."""
         self._signal(signal.SIGTERM)
         if self.wait(grace) is None:
             self._signal(signal.SIGKILL)
@@ -404,10 +400,7 @@ def request_stop(kind: str, name: str) -> Record:
 
 
 def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
-    """Run a job's process until its exit, a limit or a stop.
-
-    Returns:
-        The kind of end, and the exit code.
+    """Run a job's process until its exit, a limit or a stop; return the kind of end, and the exit code.
 
     Raises:
         JobError: If the environment of its image cannot be created, or the job exceeds a bound.

@@ -265,10 +265,7 @@ def _model_error(endpoint: str, answer: Answer) -> ServiceError:
 
 
 def invoke(name: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send a request to an endpoint.
-
-    Returns:
-        Status, headers and payload of the response.
+    """Send a request to an endpoint; return status, headers and payload of the response.
 
     Raises:
         ServiceError: ``ValidationError``, ``ModelError``, ``ServiceUnavailable`` or ``ThrottlingException``.
@@ -354,15 +351,12 @@ kept_stores.keep_by(__name__, "_QUEUES", save=lambda: _QUEUES, restore=_restore_
 
 
 def invoke_async(name: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Add a request to an endpoint's queue.
+    """Add a request to an endpoint's queue; return status 202, the locations of the response and the failure, and the inference id.
 
     Args:
         name: Endpoint name.
         headers: The request's headers, in lower case.
         body: The request's body, which must be empty: the input is in S3.
-
-    Returns:
-        Status 202, the locations of the response and the failure, and the inference id.
 
     Raises:
         ServiceError: ``ValidationError`` if the endpoint is not asynchronous, or the request is not supported.

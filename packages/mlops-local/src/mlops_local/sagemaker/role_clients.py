@@ -147,10 +147,7 @@ def objects(client: Any, uri: str) -> Iterator[str]:
 
 
 def download(uri: str, folder: Path, role: Identity) -> int:
-    """Download the objects below an S3 URI to a folder.
-
-    Returns:
-        The number of objects.
+    """Download the objects below an S3 URI to a folder; return the number of objects.
 
     Raises:
         ClientError: If the role may not list or read, or the bucket does not exist.

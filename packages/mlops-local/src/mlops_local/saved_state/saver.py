@@ -88,10 +88,7 @@ def _may_change(scope: Scope) -> bool:
 
 
 def save() -> dict[str, Any]:
-    """Save the state now.
-
-    Returns:
-        Time, size in bytes, duration in real seconds, and errors of stores that could not be written.
+    """Save the state now; return time, size in bytes, duration in real seconds, and errors of stores that could not be written.
 
     Raises:
         SaveError: If it cannot be written, for example because the disk is full.

@@ -44,11 +44,7 @@ class Answer(threading.Event):
         self._asked = time.monotonic()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the response, at most for seconds since the request, or an hour.
-
-        Returns:
-            Whether it arrived in time.
-        """
+        """Wait for the response, at most for seconds since the request, or an hour; return whether it arrived in time."""
         # claim: service-timeout-ends-the-wait
         left = (LONGEST if timeout is None else timeout) - (time.monotonic() - self._asked)
         return left > 0 and (self.is_set() or not clock.wait(left, stop=self))

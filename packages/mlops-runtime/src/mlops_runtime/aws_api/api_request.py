@@ -108,7 +108,7 @@ def check_request(
     is_wildcard: Callable[[object], bool] = lambda _: False,
     free_form: frozenset[str] = frozenset(),
 ) -> list[Finding]:
-    """Check a request against botocore's model of its operation.
+    """Check a request against botocore's model of its operation; return every problem, in the order of the request.
 
     Args:
         service: Botocore's service name.
@@ -116,9 +116,6 @@ def check_request(
         arguments: The request.
         is_wildcard: Returns whether a value is only known later and matches every shape. Default: no value is.
         free_form: Field names whose value may be any JSON, such as ``Payload`` of an optimized integration.
-
-    Returns:
-        Every problem, in the order of the request.
 
     Raises:
         UnknownServiceError: If botocore has no such service.

@@ -38,14 +38,11 @@ class Stint:
 
 
 def stint_of(package: str | None, records: Sequence[AuditRecord]) -> Stint | None:
-    """Return the last period in which a package served.
+    """Return the last period in which a package served; ``None`` if the package served according to none of the records.
 
     Args:
         package: ARN of the package.
         records: Records of the endpoint's chain, oldest first.
-
-    Returns:
-        ``None`` if the package served according to none of the records.
     """
     served = [number for number, each in enumerate(records) if package is not None and each.serving_package == package]
     if not served:

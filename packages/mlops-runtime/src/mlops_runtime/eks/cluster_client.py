@@ -346,14 +346,11 @@ class Cluster:
         )
 
     def delete(self, reference: Ref, *, uid: str | None = None) -> bool:
-        """Delete an object.
+        """Delete an object; return whether the object existed.
 
         Args:
             reference: The object.
             uid: Its UID, so that a new object with the same name is not deleted. Default: any object with the name.
-
-        Returns:
-            Whether the object existed.
 
         Raises:
             ClusterError: If the cluster refuses it.

@@ -447,13 +447,10 @@ class LineageOutbox:
         self._objects = Objects(location, s3=s3)
 
     def put(self, events: Sequence[Event]) -> tuple[str, ...]:
-        """Store events that are not stored yet.
+        """Store events that are not stored yet; return names of the new events.
 
         Args:
             events: Events of ``open_lineage``.
-
-        Returns:
-            Names of the new events.
 
         Raises:
             LineageOutboxError: If an event cannot be written.

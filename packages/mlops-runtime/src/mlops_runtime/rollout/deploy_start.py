@@ -42,11 +42,7 @@ class DeployGuard:
     settings: GuardSettings  # sources of events that may start rollouts
 
     def handle(self, message: Message) -> str | None:
-        """Start the execution that a message requests, once.
-
-        Returns:
-            The execution's ARN; None if none was started.
-        """
+        """Start the execution that a message requests, once; return the execution's ARN; None if none was started."""
         try:
             requested = asked_by(message.body, settings=self.settings, now=message.sent)
             if requested.approved is not None:

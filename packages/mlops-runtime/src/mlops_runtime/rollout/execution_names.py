@@ -35,12 +35,9 @@ def short_hash(text: str) -> str:
 
 
 def start_deploy(stepfunctions: "SFNClient", machine_arn: str, name: str, request: DeployRequest) -> str:
-    """Start the Deploy machine; an existing execution of that name counts as started.
+    """Start the Deploy machine; an existing execution of that name counts as started; return the execution's ARN.
 
     See: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
-
-    Returns:
-        The execution's ARN.
     """
     try:
         stepfunctions.start_execution(stateMachineArn=machine_arn, name=name, input=canonical_json(request).decode())

@@ -50,14 +50,11 @@ class RegisteredModels:
         self._max_files, self._max_bytes = max_files, max_bytes
 
     def download(self, uri: str, folder: Path) -> ModelVersion:
-        """Download a model's folder.
+        """Download a model's folder; return the version.
 
         Args:
             uri: ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``.
             folder: Target folder, which is created.
-
-        Returns:
-            The version.
 
         Raises:
             RegisteredModelError: If the URI has another form, the caller cannot read the files, or they exceed a limit, in which

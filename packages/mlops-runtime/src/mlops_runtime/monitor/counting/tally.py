@@ -266,11 +266,7 @@ class WindowTally:
         self._scores = [np.zeros(len(score.counts), dtype=np.int64) for score in scores_of(baseline)]
 
     def add(self, columns: Mapping[str, Column], rows: int, times: Times | None = None) -> Groups | None:
-        """Add rows.
-
-        Returns:
-            Each row's group, for `add_predictions`; None without conditions.
-        """
+        """Add rows; return each row's group, for `add_predictions`; None without conditions."""
         grid = self._grid
         if rows == 0:
             return None

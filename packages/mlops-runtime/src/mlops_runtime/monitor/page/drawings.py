@@ -75,10 +75,7 @@ def spark(name: str, reports: Sequence[MonitorReport]) -> Spark | None:
 
 
 def marks(measured: Measured) -> Marks | None:
-    """Return the positions of a metric's marks.
-
-    Returns:
-        None without a value, or if a number is infinite.
+    """Return the positions of a metric's marks; None without a value, or if a number is infinite.
 
     Example:
         >>> marks(Measured(name="wape", value=0.5, low=0.4, high=0.6, baseline=0.4))
