@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 from tests.cli.running_rollout import BAKING, NOW, REPLAY, STARTING, VERDICT
 
+from mlops_cli import rollout_wait
 from mlops_cli.rollout_wait import RolloutWait
-from mlops_runtime.rollout import rollout_progress
 from mlops_runtime.rollout.rollout_progress import Phase, RolloutProgress
 
 EXECUTION = STARTING.execution
@@ -38,7 +38,7 @@ class Followed:
         self.slept: list[float] = []
         self.found: RolloutProgress | ClientError = STARTING
         cloud: Any = Cloud(is_embedded=is_embedded)
-        monkeypatch.setattr(rollout_progress, "RolloutReader", lambda **_: self)
+        monkeypatch.setattr(rollout_wait, "RolloutReader", lambda **_: self)
         self.wait = RolloutWait(aws=cloud, endpoint="demand-forecast", say=self.said.append, sleep=self.slept.append)
 
     def read(self, execution: str, now: datetime) -> RolloutProgress:

@@ -10,9 +10,9 @@ import typer
 from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import UserError, VerdictError
 from mlops_cli.stacks import assembly, assembly_places, assembly_templates
+from mlops_runtime.promotion.environment_link import LinkedEnvironment
 
 if TYPE_CHECKING:
-    from mlops_runtime.promotion.environment_link import LinkedEnvironment
     from mlops_runtime.promotion.template_links import LinkStatement, PlacedTemplate, TemplateLink
 
 app = typer.Typer(help="Show the permissions between the accounts of a promotion.", no_args_is_help=True)
@@ -68,7 +68,6 @@ def show(
 
 def _templates(app: str | None) -> "Iterator[PlacedTemplate]":
     """Yield the templates of stacks with a concrete account and Region; environment-agnostic stacks have no link."""
-    from mlops_runtime.promotion.environment_link import LinkedEnvironment
     from mlops_runtime.promotion.template_links import PlacedTemplate
 
     with assembly(app) as folder:
@@ -82,11 +81,11 @@ def _templates(app: str | None) -> "Iterator[PlacedTemplate]":
                 )
 
 
-def _place(place: "LinkedEnvironment") -> str:
+def _place(place: LinkedEnvironment) -> str:
     return f"{place.account} {place.region}"
 
 
-def _side(stack: str | None, place: "LinkedEnvironment") -> str:
+def _side(stack: str | None, place: LinkedEnvironment) -> str:
     return f"{stack} ({_place(place)})" if stack else f"{_place(place)}, to which no stack here deploys"
 
 

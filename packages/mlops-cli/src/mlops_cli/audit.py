@@ -10,9 +10,12 @@ import typer
 from mlops_cli.answers import AsJson, answer, console, print_facts, print_json, print_table, visible
 from mlops_cli.aws_account import Profile, UserError, VerdictError, account
 from mlops_cli.local import Home
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.contracts import content_hash, to_dict
+from mlops_runtime.contracts.rollout import AuditRecord, LockRow, RolloutVerdict
+from mlops_runtime.registry.package_approval import person_of
 
 if TYPE_CHECKING:
-    from mlops_runtime.contracts.rollout import AuditRecord, LockRow, RolloutVerdict
     from mlops_runtime.rollout.audit_chain import AuditChain
     from mlops_runtime.rollout.kept_minutes import KeptMinutes
 
@@ -48,7 +51,6 @@ def show(
 ) -> None:
     """Show the newest records and the head to verify a copy against, or one record with the evidence of its verdict."""
     from mlops_runtime.business_unit.deployed_chain import open_chain
-    from mlops_runtime.business_unit.deployed_entries import Entries
 
     with account(profile, home) as aws:
         chain = open_chain(aws.client, Entries(ssm=aws.client("ssm")).chain(name))
@@ -76,7 +78,7 @@ def show(
         typer.echo(f"to see the minutes of a verdict: mlops audit show {name} --sequence {compared[-1]}")
 
 
-def _show_one(chain: "AuditChain", row: "LockRow", sequence: int, *, as_json: bool) -> None:
+def _show_one(chain: "AuditChain", row: LockRow, sequence: int, *, as_json: bool) -> None:
     """Show one record, and the minutes from which its verdict was computed."""
     from mlops_runtime.rollout.kept_minutes import MinutesError, read_bytes, read_minutes
 
@@ -105,14 +107,11 @@ def _show_one(chain: "AuditChain", row: "LockRow", sequence: int, *, as_json: bo
         typer.echo(visible(line))
 
 
-def _document(record: "AuditRecord") -> dict[str, Any]:
-    from mlops_runtime.contracts import content_hash, to_dict
-    from mlops_runtime.registry.package_approval import person_of
-
+def _document(record: AuditRecord) -> dict[str, Any]:
     return {**to_dict(record), "sha256": content_hash(record), "who": person_of(record.requested_by)}
 
 
-def _evidence_lines(verdict: "RolloutVerdict", minutes: "KeptMinutes | None", unread: str) -> Iterator[str]:
+def _evidence_lines(verdict: RolloutVerdict, minutes: "KeptMinutes | None", unread: str) -> Iterator[str]:
     from mlops_cli.evidence_chart import chart
     from mlops_runtime.rollout.kept_minutes import running_evidence
 
@@ -131,9 +130,7 @@ def _evidence_lines(verdict: "RolloutVerdict", minutes: "KeptMinutes | None", un
         yield f"computed again from these minutes by this version: {computed}"
 
 
-def _cells(record: "AuditRecord") -> tuple[str, ...]:
-    from mlops_runtime.registry.package_approval import person_of
-
+def _cells(record: AuditRecord) -> tuple[str, ...]:
     serves = "" if record.serving_package is None else f"version {record.serving_package.rpartition('/')[2]}"
     who = person_of(record.requested_by)
     return (str(record.sequence), record.at, record.outcome.value, serves, who, record.reason)
@@ -250,7 +247,6 @@ def export(
     """
     from mlops_cli.audit_copy import KEY_FILE, CopyOfChain
     from mlops_runtime.business_unit.deployed_chain import open_chain, public_key_of
-    from mlops_runtime.business_unit.deployed_entries import Entries
 
     with account(profile, home) as aws:
         entry = Entries(ssm=aws.client("ssm")).chain(name)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
+from mlops_runtime.business_unit.deployed_entries import NotDeployedError
 from mlops_runtime.cloud_connection import (
     CloudConnection,
     EmbeddedCloudError,
@@ -106,9 +108,6 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
     if profile is not None and embedded_account(profile) is None and home is not None:
         raise UserError("give --profile or --home, not both: --profile is for AWS, --home for the embedded cloud")
     from boto3.exceptions import S3UploadFailedError
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
-
-    from mlops_runtime.business_unit.deployed_entries import NotDeployedError
 
     try:
         found = open_account(profile, home, region=region)
@@ -155,7 +154,6 @@ def open_account(profile: str | None, home: Path | None, *, region: str | None =
 
 def _session(profile: str | None, region: str | None) -> "boto3.Session":
     import boto3
-    from botocore.exceptions import NoRegionError
 
     session = boto3.Session(profile_name=profile, region_name=region)
     if not session.region_name:  # an empty Region would become part of a host name

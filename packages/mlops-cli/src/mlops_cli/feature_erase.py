@@ -10,6 +10,9 @@ from mlops_cli.answers import AsJson, Yes, confirm, print_json
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.feature_location import Folder, Place, Unit, full_id, opened, package_groups, pairs
 from mlops_cli.local import Home
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.contracts import from_json, to_dict
+from mlops_runtime.contracts.rollout import LivePointer
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.features import Erasure
@@ -67,8 +70,6 @@ def erase(
         )
     left = _left(place)
     if as_json:
-        from mlops_runtime.contracts import to_dict
-
         print_json(to_dict(record) | {"left": left})
         raise typer.Exit(PENDING if record.pending else 0)
     for table in record.tables:
@@ -148,9 +149,6 @@ def _trained_from(place: Place) -> list[str]:
     """Return the training sets of the unit's approved packages and of its live models."""
     if place.aws is None or place.unit is None:
         return []
-    from mlops_runtime.business_unit.deployed_entries import Entries
-    from mlops_runtime.contracts import from_json
-    from mlops_runtime.contracts.rollout import LivePointer
     from mlops_runtime.registry.package_registry import training_sets_in_use
     from mlops_runtime.rollout.rollout_table import RolloutTable
 

@@ -10,11 +10,12 @@ from mlops_cli.answers import AsJson, answer, print_json, print_table
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.feature_location import LOCK_FILE, Folder, Place, Unit, load_groups, opened, package_groups, table_of
 from mlops_cli.local import Home
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.lock_file import FeatureLock, FeatureLockError
 
 if TYPE_CHECKING:
     from mlops_runtime.features.catalogue import Catalogue, GroupFacts
-    from mlops_runtime.features.feature_group import FeatureGroup
-    from mlops_runtime.features.lock_file import FeatureLock
     from mlops_runtime.features.training_set_usage import Use
 
 _NEWEST = 10  # snapshots that ``show`` lists
@@ -198,9 +199,7 @@ def catalog(
     answer({"output": output, "problems": list(found.problems), **counts}, text, as_json=as_json)
 
 
-def _declared(groups: str | None, lock_file: Path | None) -> "tuple[tuple[FeatureGroup, ...], FeatureLock | None]":
-    from mlops_runtime.features.lock_file import FeatureLock, FeatureLockError
-
+def _declared(groups: str | None, lock_file: Path | None) -> tuple[tuple[FeatureGroup, ...], FeatureLock | None]:
     declared: tuple[FeatureGroup, ...] = ()
     if groups is not None:
         module, declared = load_groups(groups)
@@ -243,8 +242,6 @@ def _as_json(found: "Catalogue", group: "GroupFacts") -> dict[str, Any]:
 
 
 def _plain(value: object) -> Any:
-    from mlops_runtime.contracts import to_dict
-
     return to_dict(value)
 
 

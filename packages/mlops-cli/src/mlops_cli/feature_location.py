@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlops_cli.aws_account import Account, UserError, account
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.contracts.unit_entries import FeatureStoreEntry
+from mlops_runtime.features.feature_group import FeatureGroup, FeatureGroupError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mlops_runtime.contracts.unit_entries import FeatureStoreEntry
-    from mlops_runtime.features.feature_group import FeatureGroup
     from mlops_runtime.features.store_client import FeatureStoreClient
 
 Folder = Annotated[Path | None, typer.Option("--path", help="Folder of a local feature store.")]
@@ -39,7 +40,7 @@ class Place:
     now: datetime  # current time, of the store's cloud or of this machine
     unit: str | None = None  # the business unit; `None` for a local store
     aws: Account | None = None  # the account; `None` for a local store
-    entry: "FeatureStoreEntry | None" = None  # the store's SSM entry; `None` for a local store
+    entry: FeatureStoreEntry | None = None  # the store's SSM entry; `None` for a local store
 
 
 @contextmanager
@@ -112,7 +113,6 @@ def package_groups(place: Place) -> list[str]:
     """Return the model package groups of a store's unit; an empty list for a local store."""
     if place.aws is None or place.unit is None:
         return []
-    from mlops_runtime.business_unit.deployed_entries import Entries
 
     ssm = place.aws.client("ssm")
     endpoints, pipelines = Entries(ssm=ssm).of_unit(place.unit)
@@ -121,14 +121,12 @@ def package_groups(place: Place) -> list[str]:
     return list(dict.fromkeys([*registered, *(e.group for e in endpoints), *(p.group for p in pipelines)]))
 
 
-def load_groups(groups: str, folder: Path | None = None) -> "tuple[ModuleType, tuple[FeatureGroup, ...]]":
+def load_groups(groups: str, folder: Path | None = None) -> tuple[ModuleType, tuple[FeatureGroup, ...]]:
     """Return a module, searched first in a folder, and the feature groups that it declares: ``<module>:<name>``.
 
     Raises:
         UserError: If the module or the name is missing, the module does not load, or the name is not a sequence of groups.
     """
-    from mlops_runtime.features.feature_group import FeatureGroup, FeatureGroupError
-
     name, _, attribute = groups.partition(":")
     if not name or not attribute:
         raise UserError(f"groups must be <module>:<name>, got {groups!r}")

@@ -8,6 +8,7 @@ from mlops_cli.answers import AsJson, print_json, print_table
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.feature_location import Folder, Place, Unit, opened
 from mlops_cli.local import Home
+from mlops_runtime.contracts import to_dict
 
 if TYPE_CHECKING:
     from mlops_runtime.features.table_description import TableDescription
@@ -31,7 +32,6 @@ def find(
     if not text.strip():
         raise UserError(f"TEXT must contain at least one word, got {text!r}")
     with opened(path, unit, profile, home) as place:
-        from mlops_runtime.contracts import to_dict
         from mlops_runtime.features.catalogue_search import search
 
         tables, unread = _tables(place)
@@ -63,7 +63,6 @@ def services(
 ) -> None:
     """List feature services: versions, columns, and the training sets that were built for them."""
     with opened(path, unit, profile, home) as place:
-        from mlops_runtime.contracts import to_dict
         from mlops_runtime.features.feature_service import service_columns, service_use
 
         found = place.client.services.all()

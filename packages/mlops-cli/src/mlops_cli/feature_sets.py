@@ -24,11 +24,12 @@ from mlops_cli.feature_location import (
 )
 from mlops_cli.feature_sources import Kind, Query, Results, RowsAsked, Workgroup, loaded_text
 from mlops_cli.local import Home
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.features.feature_group import RESERVED, FeatureGroup
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mlops_runtime.features.feature_group import FeatureGroup
     from mlops_runtime.features.group_join import GroupJoin
     from mlops_runtime.features.training_set_difference import Difference
 
@@ -85,7 +86,6 @@ def ingest(
             )
         with opened(path, unit, profile, home, may_make=True) as place:
             loaded = place.client.ingest_from(group, requested.source(place), backfill=backfill)
-        from mlops_runtime.contracts import to_dict
 
         answer(to_dict(loaded), loaded_text(loaded), as_json=as_json)
         return
@@ -94,8 +94,6 @@ def ingest(
         write = place.client.backfill if backfill else place.client.correct if correct else place.client.ingest
         done = write(group, rows, idempotency_key=key)
     if as_json:
-        from mlops_runtime.contracts import to_dict
-
         print_json(to_dict(done))
         return
     if done.duplicate:
@@ -137,7 +135,7 @@ def latest(
         print_table(tuple(names), [tuple(_text(row[each]) for each in names) for row in rows])
 
 
-def _declared(groups: str, name: str) -> "FeatureGroup":
+def _declared(groups: str, name: str) -> FeatureGroup:
     _, declared = load_groups(groups)
     found = [group for group in declared if name in (group.name, group.table_name)]
     if len(found) != 1:
@@ -146,7 +144,7 @@ def _declared(groups: str, name: str) -> "FeatureGroup":
     return found[0]
 
 
-def _entity_table(group: "FeatureGroup", key: dict[str, str]) -> "pa.Table":
+def _entity_table(group: FeatureGroup, key: dict[str, str]) -> "pa.Table":
     import pyarrow as pa
 
     from mlops_runtime.features.table_types import arrow_schema
@@ -304,8 +302,6 @@ def diff(
     with opened(path, unit, profile, home) as place:
         found = place.client.diff(full_id(place, a), full_id(place, b))
     if as_json:
-        from mlops_runtime.contracts import to_dict
-
         print_json(to_dict(found) | {"is_none": found.is_none})
         return
     for line in _difference_lines(found):
@@ -314,7 +310,6 @@ def diff(
 
 def _uses(place: Place, features: Sequence[str], on: Sequence[str]) -> "list[GroupJoin]":
     """Return the joined groups in the given order; a group without columns stands for all its features."""
-    from mlops_runtime.features.feature_group import RESERVED
     from mlops_runtime.features.group_join import GroupJoin
 
     wanted: dict[tuple[str | None, str], list[str]] = {}

@@ -13,6 +13,8 @@ from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.feature_erase import PENDING, tell_pending
 from mlops_cli.feature_location import LOCK_FILE, Folder, Unit, load_groups, opened
 from mlops_cli.local import Home
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.features.lock_file import FeatureLockError, write_lock
 
 app = typer.Typer(
     help="Manage feature groups and training sets: lock ids, list, find, ingest, build, verify, compare, erase.",
@@ -42,8 +44,6 @@ def maintain(
         erasures = place.client.resume_erasures(wait=timedelta(0), ended=ended or ())
     is_pending = any(each.pending for each in erasures)
     if as_json:
-        from mlops_runtime.contracts import to_dict
-
         print_json({"tables": [to_dict(each) for each in done], "erasures": [to_dict(each) for each in erasures]})
         raise typer.Exit(PENDING if is_pending else 0)
     for each in done:
@@ -67,8 +67,6 @@ def lock(
     as_json: AsJson = False,
 ) -> None:
     """Assign ids to new tables and columns. Refuses changes that break readers, and names the lines to fix."""
-    from mlops_runtime.features.lock_file import FeatureLockError, write_lock
-
     module, declared = load_groups(groups)
     file = _beside(module) if path is None else path
     try:

@@ -8,6 +8,7 @@ import typer
 from mlops_cli.answers import AsJson, print_json, print_table
 from mlops_cli.aws_account import Account, Profile, UserError, account, open_account, shown
 from mlops_cli.local import Home
+from mlops_runtime.contracts import to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,6 @@ def fleet(
     home: Home = None,
 ) -> None:
     """Show every model of several accounts and Regions: version and digest, state, drift, quality, owner, rollouts, approvals."""
-    from mlops_runtime.contracts import to_dict
     from mlops_runtime.fleet.fleet_reading import read_environments
 
     named = named_environments(environments)

@@ -12,11 +12,12 @@ import typer
 from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import Profile, UserError, account, shown
 from mlops_cli.local import Home
+from mlops_runtime.image.requirements_lock import IMAGE_PYTHON, RequirementsError, RequirementsLock
+from mlops_runtime.image.uv_program import compile_lock
 
 if TYPE_CHECKING:
     from mlops_runtime.image.image_build import BuildContext
     from mlops_runtime.image.image_registry import ImageRepository
-    from mlops_runtime.image.requirements_lock import RequirementsLock
 
 app = typer.Typer(help="Build the image of jobs and servers with docker, and push it to ECR.", no_args_is_help=True)
 _SETTINGS = Path("cdk.json")
@@ -127,9 +128,6 @@ def lock(
     as_json: AsJson = False,
 ) -> None:
     """Lock the environment of a model that is not ONNX: only wheels, each with its hash."""
-    from mlops_runtime.image.requirements_lock import RequirementsError
-    from mlops_runtime.image.uv_program import compile_lock
-
     if not requirements.is_file():
         raise UserError(f"{str(requirements)!r} is missing; create it with the packages that the model needs")
     with shown(RequirementsError):
@@ -213,10 +211,8 @@ def _named(which: Kind, repository: str | None, tag: str | None, requirements: P
     return _repository(which, repository), _context(which, None, lock).tag if tag is None else tag
 
 
-def _lock(which: Kind, requirements: Path | None) -> "RequirementsLock | None":
+def _lock(which: Kind, requirements: Path | None) -> RequirementsLock | None:
     """Return the lock of a model's environment; ``None`` for other images."""
-    from mlops_runtime.image.requirements_lock import IMAGE_PYTHON, RequirementsError, RequirementsLock
-
     if which is not Kind.MODEL:
         if requirements is not None:
             raise UserError(f"--requirements is allowed for the image model only, got {which}: mlops image build model")
@@ -255,7 +251,7 @@ def _push_commands(local: str, remote: str) -> list[str]:
     return [shlex.join(["docker", "tag", local, remote]), shlex.join(["docker", "push", remote])]
 
 
-def _context(which: Kind, folder: Path | None, lock: "RequirementsLock | None") -> "BuildContext":
+def _context(which: Kind, folder: Path | None, lock: RequirementsLock | None) -> "BuildContext":
     from mlops_runtime.image.image_build import BuildContextError, write_context
 
     with shown(BuildContextError):

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 _WHOLE_UNIT = re.compile(r"mlops-unit-[^:]+")
 
 
@@ -74,8 +76,6 @@ def _importers(
 
 
 def _imports(cloudformation: Any, export: str) -> Iterator[str]:
-    from botocore.exceptions import ClientError
-
     try:
         for page in cloudformation.get_paginator("list_imports").paginate(ExportName=export):
             yield from map(str, page["Imports"])

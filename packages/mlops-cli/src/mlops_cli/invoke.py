@@ -11,9 +11,10 @@ from mlops_cli.answers import AsJson, optional_first, print_json
 from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.sent_rows import Ids, LeaveOut, SentRows, Texts
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.contracts.unit_entries import EndpointEntry
 
 if TYPE_CHECKING:
-    from mlops_runtime.contracts.unit_entries import EndpointEntry
     from mlops_runtime.serving.row_calls import AnsweredCall
 
 _TYPES = {".csv": "text/csv", ".json": "application/json"}
@@ -47,7 +48,6 @@ def invoke(
 
     Personal fields are hashed or removed before sending.
     """
-    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.serving.endpoint_client import EndpointClient, EndpointError, PersonalDataError
 
     endpoint, file = optional_first(names, "[ENDPOINT] FILE")
@@ -73,7 +73,7 @@ def invoke(
 
 
 def _send_rows(
-    entry: "EndpointEntry",
+    entry: EndpointEntry,
     aws: Account,
     path: Path,
     *,

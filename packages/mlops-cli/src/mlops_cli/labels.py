@@ -12,6 +12,7 @@ from mlops_cli.aws_account import Profile, account, shown
 from mlops_cli.local import Home
 from mlops_cli.local_clock import moment
 from mlops_cli.sent_rows import EndpointAndFile, Texts
+from mlops_runtime.business_unit.deployed_entries import Entries
 
 if TYPE_CHECKING:
     from mlops_runtime.labels.label_upload import LabelUpload
@@ -52,7 +53,6 @@ def put(
     home: Home = None,
 ) -> None:
     """Upload labels by id for the monitors. Existing labels are not written again; all problems are reported at once."""
-    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.labels.label_rows import LabelError
     from mlops_runtime.labels.label_upload import upload_labels
     from mlops_runtime.serving.row_file import RowFile, RowFileError

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_cli.answers import AsJson, Yes, answer, confirm, print_facts, print_json
 from mlops_cli.aws_account import UserError, shown
@@ -162,8 +163,6 @@ def _lost(running: "Cloud") -> list[str]:
 
 def _deployed_stacks(running: "Cloud") -> list[str]:
     """Return the names of deployed stacks, or one message that they are unknown if the cloud does not respond."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
     try:
         pages = running.client("cloudformation").get_paginator("list_stacks").paginate()
         found = [stack for page in pages for stack in page["StackSummaries"]]

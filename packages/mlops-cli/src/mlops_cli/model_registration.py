@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from botocore.exceptions import ClientError
 
 from mlops_cli.answers import AsJson, optional_first
 from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.retraining_verdict import follow, requests_of, say
 from mlops_cli.unit_operations import checked_reason
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.serving import RequestPromise
+from mlops_runtime.contracts.unit_entries import PipelineEntry
+from mlops_runtime.refused_calls import DENIED
+from mlops_runtime.registry.package_approval import RegistryEntry, registry_parameter
 
 if TYPE_CHECKING:
-    from mlops_runtime.business_unit.deployed_entries import Entries
-    from mlops_runtime.contracts.serving import RequestPromise
-    from mlops_runtime.contracts.unit_entries import PipelineEntry
-    from mlops_runtime.registry.package_approval import RegistryEntry
     from mlops_runtime.tracking.mlflow_rest import MlflowPassword
 
 _REGISTERED = "models:/"
@@ -69,7 +72,6 @@ def register(
     A model that would reject requests promised by an API is refused before the upload. A model that was registered before is not
     evaluated twice: the result is that of its earlier run.
     """
-    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.retraining.retraining_request import RetrainingRequestError
     from mlops_runtime.serving.registration_checks import registrable
     from mlops_runtime.serving.served_model import ModelError
@@ -156,19 +158,13 @@ def _password() -> "MlflowPassword | None":
     return MlflowPassword(lambda: (user, password)) if user and password else None
 
 
-def _registry(aws: Account, entry: "PipelineEntry") -> "RegistryEntry":
-    from mlops_runtime.contracts import from_json
-    from mlops_runtime.registry.package_approval import RegistryEntry, registry_parameter
-
+def _registry(aws: Account, entry: PipelineEntry) -> RegistryEntry:
     name = registry_parameter(unit=entry.unit, group=entry.group)
     return from_json(RegistryEntry, aws.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
 
 
-def _promises(aws: Account, entries: "Entries", entry: "PipelineEntry") -> "tuple[RequestPromise, ...]":
+def _promises(aws: Account, entries: Entries, entry: PipelineEntry) -> tuple[RequestPromise, ...]:
     """Return the promises of APIs about the pipeline's endpoint; none without read access, as the gate compares them again."""
-    from botocore.exceptions import ClientError
-
-    from mlops_runtime.refused_calls import DENIED
     from mlops_runtime.rollout.kept_promises import desired_promises
     from mlops_runtime.rollout.rollout_table import RolloutTable
 

@@ -14,9 +14,12 @@ from mlops_cli.aws_account import Account, Profile, UserError, VerdictError, acc
 from mlops_cli.local import Home
 from mlops_cli.model_registration import register
 from mlops_cli.rollout_wait import InterruptedWaitError, RolloutWait
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.registry.model_package import PackageError
+from mlops_runtime.registry.package_approval import Review, approver_name, review
 
 if TYPE_CHECKING:
-    from mlops_runtime.registry.package_approval import Review
     from mlops_runtime.registry.package_case import PackageCase
     from mlops_runtime.rollout.approval_rollout import ApprovalRollout
     from mlops_runtime.rollout.rollback import Answer
@@ -53,7 +56,6 @@ def list_(
     home: Home = None,
 ) -> None:
     """List the newest packages and whether each can be deployed."""
-    from mlops_runtime.registry.package_approval import review
     from mlops_runtime.registry.package_finder import PackageFinder, PackageNotFoundError
 
     if unit is not None and group is not None:
@@ -97,8 +99,6 @@ def show(package: Package, as_json: AsJson = False, profile: Profile = None, hom
         _, now = aws.caller()
         case = PackageCase.read(PackageFinder(client=aws.client), package, now)
     if as_json:
-        from mlops_runtime.contracts import to_dict
-
         evaluation = case.evidence.evaluation
         measured = {
             name: None if evaluation is None else getattr(evaluation, name)
@@ -122,8 +122,6 @@ def card(
 ) -> None:
     """Print the model card of a promotion as Markdown, or with --json its passport as signed by the recorder."""
     from mlops_runtime.business_unit.deployed_chain import open_chain, public_key_of
-    from mlops_runtime.business_unit.deployed_entries import Entries
-    from mlops_runtime.contracts import to_dict
     from mlops_runtime.rollout.passport import PassportError, model_card, read_passport
 
     with account(profile, home) as aws, shown(PassportError):
@@ -197,7 +195,6 @@ def approve(
 
     A package that cannot be deployed is refused, with every reason.
     """
-    from mlops_runtime.registry.model_package import PackageError
     from mlops_runtime.registry.package_case import PackageCase
     from mlops_runtime.registry.package_finder import PackageFinder
     from mlops_runtime.rollout.approval_rollout import RolloutMissingError
@@ -301,7 +298,6 @@ def reject(
 def _rollouts(aws: Account, group: str) -> "dict[str, ApprovalRollout]":
     """Return the rollouts of an approval, by endpoint."""
     from mlops_runtime.business_unit.deployed_chain import open_chain
-    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.rollout.approval_rollout import ApprovalRollout
 
     entries = Entries(ssm=aws.client("ssm")).endpoints_of(group)
@@ -330,9 +326,7 @@ def _reason(reason: str | None, verb: str, package: str) -> str:
     return str(typer.prompt(f"Why {verb} {package}?"))
 
 
-def _as_json(found: "Review") -> dict[str, Any]:
-    from mlops_runtime.contracts import to_dict
-
+def _as_json(found: Review) -> dict[str, Any]:
     return dict(to_dict(found))
 
 
@@ -394,7 +388,7 @@ def _released(meta: Mapping[str, str]) -> str:
     return f"{meta.get('source_environment', 'unknown')} as {meta['source_package']}, audit record {record}"
 
 
-def _changed(found: "Review") -> str:
+def _changed(found: Review) -> str:
     """Return when and by whom a package was approved or rejected, or changed while pending."""
     is_pending = found.approval == "PendingManualApproval"
     if found.changed is None or (is_pending and found.changed_by is None):
@@ -402,7 +396,7 @@ def _changed(found: "Review") -> str:
     return f"{', changed' if is_pending else ''} {_minute(found.changed)} by {found.changed_by or 'unknown'}"
 
 
-def _verdict(found: "Review") -> str:
+def _verdict(found: Review) -> str:
     if found.approval == "Rejected":
         return "no, rejected"
     if len(found.problems) > 1:
@@ -412,7 +406,7 @@ def _verdict(found: "Review") -> str:
     return "yes" if found.approval == "Approved" else "once approved"
 
 
-def _print_narrow(found: "Review") -> None:
+def _print_narrow(found: Review) -> None:
     """Print a package as lines, for terminals too narrow for a table."""
     typer.echo(f"{found.version}  {found.approval}")
     typer.echo(f"  registered:      {_minute(found.registered)}")
@@ -422,7 +416,7 @@ def _print_narrow(found: "Review") -> None:
     typer.echo(visible(f"  can be deployed: {_verdict(found)}"))
 
 
-def _loaded(found: "Review") -> str:
+def _loaded(found: Review) -> str:
     """Return the flavor of a package's model, and what loading it may do."""
     flavor, trust = (found.metadata.get(name) for name in ("flavor", "trust"))
     return "onnx" if flavor is None else f"{flavor}, trust {trust}"
@@ -432,8 +426,6 @@ def _minute(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M}"
 
 
-def _who(found: "Review") -> str:
+def _who(found: Review) -> str:
     """Return who last changed a package: a person's name, or the policy."""
-    from mlops_runtime.registry.package_approval import approver_name
-
     return "" if found.changed_by is None else approver_name(found.changed_by, found.description)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from botocore.exceptions import ClientError
 
 from mlops_cli import monitor_baseline, monitor_replay
 from mlops_cli.answers import AsJson, answer, optional_first, print_json
@@ -13,12 +14,14 @@ from mlops_cli.aws_account import Profile, UserError, VerdictError
 from mlops_cli.local import Home
 from mlops_cli.monitor_place import NEWEST, Endpoint, WindowEnd, watched
 from mlops_cli.monitor_tables import print_distribution, print_features, print_history
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.rollout import AuditRecord
+from mlops_runtime.refused_calls import DENIED, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport
-    from mlops_runtime.contracts.rollout import AuditRecord
     from mlops_runtime.monitor.archive import Kept
     from mlops_runtime.monitor.page.drawings import CellRow
     from mlops_runtime.monitor.watched_endpoint import Watched
@@ -156,10 +159,6 @@ app.command()(monitor_baseline.baseline)
 
 def _records(found: "Watched") -> "tuple[Sequence[AuditRecord], str]":
     """Return the audit records of an endpoint and its unit; without read access none, and the reason."""
-    from botocore.exceptions import ClientError
-
-    from mlops_runtime.refused_calls import DENIED, refusal
-
     try:
         return found.records(), ""
     except ClientError as error:
@@ -204,6 +203,4 @@ def _rows(kept: "Kept", name: str) -> "tuple[CellRow, ...]":
 
 
 def _plain(value: object) -> Any:
-    from mlops_runtime.contracts import to_dict
-
     return to_dict(value)

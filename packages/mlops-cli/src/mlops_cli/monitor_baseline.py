@@ -11,10 +11,11 @@ from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.local import Home
 from mlops_cli.monitor_place import NEWEST, Endpoint, watched
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
+from mlops_runtime.contracts.rollout import TakenBack, is_among, taken_back
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.monitor import Baseline, Condition
-    from mlops_runtime.contracts.rollout import TakenBack
     from mlops_runtime.monitor.archive import HourlyCounts
     from mlops_runtime.monitor.watched_endpoint import Watched
     from mlops_runtime.monitor.window import Window
@@ -53,8 +54,6 @@ def baseline(
 ) -> None:
     """Create a baseline from past captures, to try with `replay --baseline`. The monitor continues to use the approved one."""
     with watched(endpoint, profile, home) as found:
-        from mlops_runtime.contracts import canonical_json, content_hash
-        from mlops_runtime.contracts.rollout import taken_back
         from mlops_runtime.monitor.counting.live_baseline import live_baseline
         from mlops_runtime.monitor.window import Window
 
@@ -121,7 +120,6 @@ def read(path: Path, live: "Baseline") -> "Baseline":
     Raises:
         UserError: If the file is missing or invalid, or its baseline has other inputs.
     """
-    from mlops_runtime.contracts import ContractError, from_json
     from mlops_runtime.contracts.monitor import Baseline
 
     try:
@@ -145,7 +143,7 @@ def recount(
     against: "Baseline",
     *,
     since: datetime | None,
-    aside: "Sequence[TakenBack]",
+    aside: Sequence[TakenBack],
 ) -> "HourlyCounts":
     """Count a window's captures against a baseline, by hour.
 
@@ -157,7 +155,6 @@ def recount(
         since: Time at which the model went live; earlier calls belong to another model. ``None`` if unknown.
         aside: Rollouts that were rolled back; objects with calls during these are skipped.
     """
-    from mlops_runtime.contracts.rollout import is_among
     from mlops_runtime.monitor.archive import HourlyCounts
     from mlops_runtime.monitor.counting.counts import count
     from mlops_runtime.monitor.window import stamp

@@ -9,6 +9,7 @@ import typer
 
 from mlops_cli.aws_account import UserError, account, shown
 from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.contracts import ContractError
 
 if TYPE_CHECKING:
     from mlops_runtime.monitor.watched_endpoint import Watched
@@ -39,7 +40,6 @@ def watched(endpoint: str | None, profile: str | None, home: Path | None) -> "It
         UserError: If the endpoint is not found, the name is missing and there are several, or for an error in the block.
     """
     try:
-        from mlops_runtime.contracts import ContractError
         from mlops_runtime.monitor.watched_endpoint import Watched, WatchedError
 
         with account(profile, home) as aws, shown(WatchedError):

@@ -15,6 +15,8 @@ from mlops_cli.answers import AsJson, print_json, print_table
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.local import Home
 from mlops_cli.monitor_place import NEWEST, Endpoint, watched
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.rollout import taken_back
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.monitor import Baseline
@@ -156,7 +158,6 @@ def _span(
 def _replayed(
     found: "Watched", newest: "MonitorReport", span: _Span, settings: Sequence[str], against: Path | None
 ) -> _Replayed:
-    from mlops_runtime.contracts.rollout import taken_back
     from mlops_runtime.monitor.monitors.drift.decision import known
     from mlops_runtime.monitor.monitors.drift.replay import replay as decide_again
     from mlops_runtime.monitor.window import Window
@@ -348,8 +349,6 @@ def _number(number: int, noun: str) -> str:
 
 
 def _as_json(replayed: _Replayed) -> Mapping[str, Any]:
-    from mlops_runtime.contracts import to_dict
-
     live = replayed.live_since
     return {
         "endpoint": replayed.endpoint,
@@ -366,8 +365,6 @@ def _as_json(replayed: _Replayed) -> Mapping[str, Any]:
 
 
 def _window(window: "ReplayedWindow") -> Mapping[str, Any]:
-    from mlops_runtime.contracts import to_dict
-
     return {
         "window_from": to_dict(window.window.start),
         "window_until": to_dict(window.window.end),

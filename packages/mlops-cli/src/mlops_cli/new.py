@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,9 +21,10 @@ from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import UserError
 from mlops_cli.frameworks import DEFAULT, FRAMEWORKS
 from mlops_cli.termination import ended_by_sigterm
-
-if TYPE_CHECKING:
-    from mlops_runtime.training_data.table_schema import TableSchema
+from mlops_runtime.training_data.baseline_names import baseline_names
+from mlops_runtime.training_data.stored_schema import plain_name, stored_schema
+from mlops_runtime.training_data.table_file import TableError
+from mlops_runtime.training_data.table_schema import DAY, InputColumn, TableSchema, read_schema, told
 
 KIND_IN_DATA = "--kind is derived from --data; omit it"
 _KINDS = {"number": "a quantity", "chance": "a probability"}
@@ -116,7 +117,6 @@ def new(
     from mlops_cli.project import RECORD, Answers, ModelAnswers, folder_problems, make_folder, record_of, render
     from mlops_cli.project_environments import read_environments
     from mlops_cli.project_packages import locked, package_sources
-    from mlops_runtime.training_data.table_schema import told
 
     folder = folder if folder.name else folder.resolve()  # the current one
     problems = folder_problems(folder)
@@ -202,7 +202,7 @@ def require_scaffold() -> None:
 
 def described(
     data: Path, columns: Mapping[str, str | None], known: Sequence[str], without: Sequence[str], problems: list[str]
-) -> "TableSchema | None":
+) -> TableSchema | None:
     """Return the schema of a data file, prompting for what the data cannot show; ``None`` if there are problems.
 
     Args:
@@ -212,9 +212,6 @@ def described(
         without: Columns to exclude.
         problems: Receives all problems.
     """
-    from mlops_runtime.training_data.table_file import TableError
-    from mlops_runtime.training_data.table_schema import read_schema
-
     if columns["label"] is None:
         problems.append("--label is required with --data: the column to predict")
         if columns["time"] is None:
@@ -242,7 +239,7 @@ def described(
                 (known if is_known else without).append(name)
 
 
-def with_store(data: Path, schema: "TableSchema", entities: Sequence[str], problems: list[str]) -> "TableSchema | None":
+def with_store(data: Path, schema: TableSchema, entities: Sequence[str], problems: list[str]) -> TableSchema | None:
     """Return a schema with features in a feature store; ``None`` if there are problems.
 
     Args:
@@ -251,9 +248,6 @@ def with_store(data: Path, schema: "TableSchema", entities: Sequence[str], probl
         entities: Columns that, with the key, identify a row at one time.
         problems: Receives all problems.
     """
-    from mlops_runtime.training_data.stored_schema import stored_schema
-    from mlops_runtime.training_data.table_file import TableError
-
     try:
         return stored_schema(data, schema, entities=entities)
     except TableError as error:
@@ -269,7 +263,7 @@ def row_key_problems(entities: Sequence[str] | None, data: Path | None, *, has_s
     return [f"--row-key needs {name}" for name, is_given in given.items() if not is_given]
 
 
-def made_up_schema(kind: str, *, has_store: bool) -> "TableSchema":
+def made_up_schema(kind: str, *, has_store: bool) -> TableSchema:
     """Return the schema of the generated sample table, with or without a feature store."""
     schema = sample_schema(kind)
     if not has_store:
@@ -277,7 +271,6 @@ def made_up_schema(kind: str, *, has_store: bool) -> "TableSchema":
     import pyarrow.parquet as pq
 
     from mlops_runtime.training_data.sample_rows import sample_table
-    from mlops_runtime.training_data.stored_schema import stored_schema
 
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.parquet"
@@ -285,11 +278,8 @@ def made_up_schema(kind: str, *, has_store: bool) -> "TableSchema":
         return stored_schema(rows, schema)
 
 
-def sample_schema(kind: str) -> "TableSchema":
+def sample_schema(kind: str) -> TableSchema:
     """Return the schema of the sample table: sales of stores (``number``), or purchases of customers (``chance``)."""
-    from mlops_runtime.training_data.baseline_names import baseline_names
-    from mlops_runtime.training_data.table_schema import DAY, InputColumn, TableSchema
-
     if kind == "number":
         key = InputColumn(
             name="store",
@@ -373,8 +363,6 @@ def _slug(text: str) -> str:
         >>> _slug("Stück (Woche)")
         'stueck-woche'
     """
-    from mlops_runtime.training_data.stored_schema import plain_name
-
     return plain_name(text)[:20].strip("-")
 
 

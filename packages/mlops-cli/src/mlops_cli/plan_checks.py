@@ -5,6 +5,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
+from mlops_runtime.business_unit import key_policy
+
 if TYPE_CHECKING:
     from mlops_cli.aws_account import Account
     from mlops_runtime.business_unit.key_policy import Place
@@ -52,9 +56,6 @@ def read_keys(
     keys = [(stack, template, *used) for stack, template in templates.items() for used in _used(template)]
     if not keys:
         return KeyFindings()
-    from botocore.exceptions import ClientError
-
-    from mlops_runtime.business_unit import key_policy
 
     place = place_of(aws)
     problems, notes, allowed = [], [], set()
@@ -143,7 +144,6 @@ def read_networks(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) ->
     wanted = {(stack, subnets) for stack, template in templates.items() for subnets in _given(template)}
     if not wanted:
         return []
-    from botocore.exceptions import ClientError
 
     place, ec2, notes = place_of(aws), aws.client("ec2"), []
     for stack, text in sorted(wanted):
@@ -172,7 +172,6 @@ def read_log_roles(
     logging = {stack: stages for stack, template in templates.items() if (stages := _logged_stages(template))}
     if not logging or any(_of_type(template, "AWS::ApiGateway::Account") for template in templates.values()):
         return LogRoleFindings()
-    from botocore.exceptions import ClientError
 
     try:
         if aws.client("apigateway").get_account().get("cloudwatchRoleArn"):
@@ -274,8 +273,6 @@ def look_up(
     client: Callable[[str], Any], resources: Iterable["NamedResource"], *, account: str, region: str
 ) -> Iterator["Existing"]:
     """Yield the resources that already exist, and those that could not be checked."""
-    from botocore.exceptions import ClientError
-
     from mlops_runtime.changes.existing_resources import Existing
 
     for one in resources:

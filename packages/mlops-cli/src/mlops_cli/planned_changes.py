@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
+from botocore.exceptions import ClientError
 
 from mlops_cli.aws_account import UserError
 from mlops_cli.plan_checks import KeyFindings, LogRoleFindings, read_keys, read_log_roles, read_networks
@@ -91,8 +92,6 @@ def _defined_units(template: Mapping[str, Any]) -> Iterator[str]:
 
 def _owner(cloudformation: Any, name: str) -> str | None:
     """Return the stack of a parameter, or ``None`` if it has none or the caller has no permission."""
-    from botocore.exceptions import ClientError
-
     try:
         found = cloudformation.describe_stack_resources(PhysicalResourceId=name)["StackResources"]
     except ClientError as error:
@@ -118,7 +117,7 @@ class PlannedChanges:
     """The changes that a deployment of stacks would make."""
 
     found: "tuple[StackChanges, ...]"  # changes of resources, by stack
-    versions: "Mapping[str, Versions]"  # both templates of each stack
+    versions: Mapping[str, Versions]  # both templates of each stack
     refused: "tuple[Refusal, ...]"  # changes that must be allowed by name
     existing: "tuple[Existing, ...]"  # names to be created that already exist, and names that could not be checked
     owned: tuple[OwnedUnit, ...]  # units that another stack owns
@@ -242,7 +241,7 @@ def read_versions(
 
 
 def names_that_exist(
-    aws: "Account", found: Sequence["StackChanges"], versions: Mapping[str, "Versions"]
+    aws: "Account", found: Sequence["StackChanges"], versions: Mapping[str, Versions]
 ) -> list["Existing"]:
     """Return the names that exist although the plan creates them, and those that could not be checked."""
     from mlops_cli.plan_checks import look_up
@@ -264,8 +263,6 @@ def _schemas() -> dict[str, "ResourceSchema"]:
 
 def describe_stack(cloudformation: Any, name: str) -> dict[str, Any] | None:
     """Return CloudFormation's description of a stack; ``None`` if it is not deployed."""
-    from botocore.exceptions import ClientError
-
     try:
         description: dict[str, Any] = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:

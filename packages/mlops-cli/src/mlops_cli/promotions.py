@@ -9,11 +9,13 @@ import typer
 from mlops_cli.answers import AsJson, print_json, print_table
 from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.registry.package_approval import RegistryEntry, approver_name
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.served_model import ServedState
     from mlops_runtime.promotion.promotion_history import Promotion, PromotionHistory, ReleasedVersion
-    from mlops_runtime.registry.package_approval import RegistryEntry
 
 
 def promotions(
@@ -27,8 +29,6 @@ def promotions(
     home: Home = None,
 ) -> None:
     """List the versions offered to a group and their state, the group's releases, and what its targets serve; newest first."""
-    from mlops_runtime.business_unit.deployed_entries import Entries
-    from mlops_runtime.contracts import to_dict
     from mlops_runtime.promotion.promotion_history import PromotionHistoryError, read_history
 
     with account(profile, home) as aws, shown(PromotionHistoryError):
@@ -52,7 +52,7 @@ def promotions(
     _print_targets(found)
 
 
-def _only_registry(aws: Account) -> "RegistryEntry":
+def _only_registry(aws: Account) -> RegistryEntry:
     from mlops_runtime.registry.package_finder import PackageFinder, PackageNotFoundError
 
     with shown(PackageNotFoundError):
@@ -125,8 +125,6 @@ def _print_stopped(found: "PromotionHistory") -> None:
 
 
 def _release_cells(each: "ReleasedVersion") -> tuple[str, ...]:
-    from mlops_runtime.registry.package_approval import approver_name
-
     who = approver_name(each.approved_by, each.approval)
     return (_minute(each.released_at), each.version, each.model_sha256[:12], who, f"{each.chain} {each.sequence}")
 

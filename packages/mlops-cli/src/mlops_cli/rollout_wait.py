@@ -4,17 +4,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import typer
+from botocore.exceptions import ClientError
 
 from mlops_cli.answers import visible
 from mlops_cli.aws_account import Account, UserError
 from mlops_runtime.refused_calls import DENIED
+from mlops_runtime.rollout.rollout_progress import RolloutProgress, RolloutReader
 from mlops_runtime.rollout.rollout_words import answers, doing, jump, needs, remaining
-
-if TYPE_CHECKING:
-    from mlops_runtime.rollout.rollout_progress import RolloutProgress, RolloutReader
 
 _LOOK_SECONDS = 1.0
 _EACH_MINUTE = 5  # minutes with a line each; later every fifth minute has one
@@ -38,7 +36,7 @@ class RolloutWait:
     endpoint: str
     say: Callable[[str], None] = _say  # called with each line. Default: print it to standard error
     sleep: Callable[[float], None] = time.sleep  # called with the seconds to wait. Default: `time.sleep`
-    _reader: "RolloutReader | None" = field(default=None, init=False)
+    _reader: RolloutReader | None = field(default=None, init=False)
     _said: dict[str, object] = field(default_factory=dict, init=False)
     _unread: bool = field(default=False, init=False)
 
@@ -49,10 +47,6 @@ class RolloutWait:
         self.sleep(_LOOK_SECONDS)
 
     def _look(self, execution: str) -> None:
-        from botocore.exceptions import ClientError
-
-        from mlops_runtime.rollout.rollout_progress import RolloutReader
-
         if self._reader is None:
             self._reader = RolloutReader(stepfunctions=self.aws.client("stepfunctions"))
         try:
@@ -67,7 +61,7 @@ class RolloutWait:
         for line in self._news(progress, now):
             self.say(visible(line))
 
-    def _news(self, progress: "RolloutProgress", now: datetime) -> list[str]:
+    def _news(self, progress: RolloutProgress, now: datetime) -> list[str]:
         at, lines = f"{now:%H:%M}", []
         if self._is_new("phase", (progress.execution, progress.phase, progress.step, bool(progress.steps))):
             does = f"step {doing(progress)}" if progress.step else doing(progress)

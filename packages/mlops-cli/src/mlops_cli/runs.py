@@ -9,6 +9,8 @@ import typer
 from mlops_cli.answers import AsJson, answer, print_json, print_table, visible
 from mlops_cli.aws_account import Account, Profile, account, shown
 from mlops_cli.local import Home
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.contracts import to_dict
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.retraining import TrainingMetrics
@@ -79,7 +81,6 @@ def compare(
     home: Home = None,
 ) -> None:
     """Compare two runs on one holdout, with the gate's confidence interval. Runs with different holdout rows are refused."""
-    from mlops_runtime.contracts import to_dict
     from mlops_runtime.retraining.run_comparison import RunError
 
     with account(profile, home) as aws, shown(RunError):
@@ -110,7 +111,6 @@ def logs(
 
 def history_of(aws: Account, pipeline: str | None) -> "RunHistory":
     """Return the run history of a pipeline; ``None`` stands for the only pipeline."""
-    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.retraining.run_history import RunHistory
 
     entries = Entries(ssm=aws.client("ssm"))
@@ -139,14 +139,10 @@ def outcome_of(run: "Run") -> str:
 
 def run_document(run: "Run") -> dict[str, object]:
     """Return the JSON form of a run."""
-    from mlops_runtime.contracts import to_dict
-
     return {**to_dict(run), "version": run.version}
 
 
 def _details_document(found: "RunDetails") -> dict[str, object]:
-    from mlops_runtime.contracts import to_dict
-
     evaluation = found.evaluation
     measured = None
     if evaluation is not None:  # without losses per block, which are large and only needed by the gate

@@ -13,10 +13,13 @@ import typer
 from mlops_cli.answers import AsJson, print_json, visible
 from mlops_cli.aws_account import Account, Profile, UserError, account
 from mlops_cli.local import Home
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.registry.package_approval import person_of
+from mlops_runtime.rollout.rollout_progress import RolloutReader
 
 if TYPE_CHECKING:
     from mlops_runtime.business_unit.unit_overview import UnitOverview
-    from mlops_runtime.rollout.rollout_progress import RolloutReader
 
 _LOOK_SECONDS = 2.0
 _CLEARED = "\x1b[H\x1b[2J"  # ECMA-48 8.3.21 and 8.3.39
@@ -38,9 +41,6 @@ def status(
     home: Home = None,
 ) -> None:
     """Show versions, rollouts, approvals, monitors, pauses, freezes and the last retraining of each unit."""
-    from mlops_runtime.contracts import to_dict
-    from mlops_runtime.rollout.rollout_progress import RolloutReader
-
     if watch and as_json:
         raise UserError("--watch prints continuously, --json prints one document; remove one of the two options")
     with account(profile, home) as aws:
@@ -62,7 +62,6 @@ def _document(unit: "UnitOverview", now: datetime) -> dict[str, object]:
     """Return the JSON form of a unit, with what stops its automation and the state of each model as in the console."""
     from mlops_runtime.business_unit.unit_words import automation
     from mlops_runtime.console.model_state import state_of
-    from mlops_runtime.contracts import to_dict
 
     endpoints = []
     for each in unit.endpoints:
@@ -82,8 +81,6 @@ class _Seen:
 
     def head(self) -> str:
         """Return the header line."""
-        from mlops_runtime.registry.package_approval import person_of
-
         return f"{self.now:%Y-%m-%d %H:%M} UTC, as {person_of(self.caller)}"
 
     def lines(self) -> Iterator[str]:
@@ -98,8 +95,7 @@ class _Seen:
             yield f"\n{name}\n  not shown   {reason}"
 
 
-def _seen(aws: Account, unit: str | None, rollouts: "RolloutReader") -> _Seen:
-    from mlops_runtime.business_unit.deployed_entries import Entries
+def _seen(aws: Account, unit: str | None, rollouts: RolloutReader) -> _Seen:
     from mlops_runtime.business_unit.unit_overview import Overview
     from mlops_runtime.retraining.run_history import RunHistory
 

@@ -16,9 +16,10 @@ from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.local_clock import moment, span
 from mlops_cli.sent_rows import EndpointAndFile, Ids, LeaveOut, SentRows, Texts
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.contracts.unit_entries import EndpointEntry
 
 if TYPE_CHECKING:
-    from mlops_runtime.contracts.unit_entries import EndpointEntry
     from mlops_runtime.labels.label_upload import LabelUpload
     from mlops_runtime.serving.row_calls import AnsweredCall
     from mlops_runtime.serving.traffic_replay import PutLabels, ReplayCounts, RowsOfHour
@@ -78,7 +79,6 @@ def replay(
     home: Home = None,
 ) -> None:
     """Send rows at their own times: the embedded cloud's clock advances hour by hour, and schedules that become due run."""
-    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.labels.label_rows import LabelError
     from mlops_runtime.serving.endpoint_client import EndpointError, PersonalDataError
     from mlops_runtime.serving.row_calls import RowCalls
@@ -118,7 +118,7 @@ def _run(
     counts: "ReplayCounts",
     hours: "Sequence[RowsOfHour]",
     sent: SentRows,
-    entry: "EndpointEntry",
+    entry: EndpointEntry,
     aws: Account,
     *,
     labels: Sequence[str],
@@ -176,7 +176,7 @@ class _CloudClock:
         self._aws.move_clock(to)
 
 
-def _label_feed(entry: "EndpointEntry", aws: Account, clock: _CloudClock) -> "PutLabels":
+def _label_feed(entry: EndpointEntry, aws: Account, clock: _CloudClock) -> "PutLabels":
     """Return a function that uploads labels; its uploads share a store, which caches objects."""
     from mlops_runtime.labels.label_upload import LabelStore, upload_labels
 

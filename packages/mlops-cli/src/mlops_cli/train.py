@@ -10,6 +10,7 @@ from mlops_cli.aws_account import Profile, UserError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.retraining_verdict import follow, requests_of, say
 from mlops_cli.unit_operations import checked_reason
+from mlops_runtime.business_unit.deployed_entries import Entries
 
 
 def train(
@@ -49,7 +50,6 @@ def train(
     home: Home = None,
 ) -> None:
     """Request a retraining in your own name. Exit 3 if guard or gate refuses it, 1 if there was no decision."""
-    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.retraining.retraining_request import RetrainingRequestError
 
     of_data = {

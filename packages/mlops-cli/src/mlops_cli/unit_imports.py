@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 _PARAMETER = "AWS::SSM::Parameter"
 _READ = f"{_PARAMETER}::Value<"
 _MOST = 10  # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
@@ -54,8 +56,6 @@ class RemainingImport:
 
 def missing_imports(ssm: Any, templates: Mapping[str, Mapping[str, Any]]) -> tuple[list[MissingImport], list[str]]:
     """Return imports that are neither deployed nor defined by one of the stacks, and notes on stacks that cannot be checked."""
-    from botocore.exceptions import ClientError
-
     defined = {name for template in templates.values() for name in _defined(template)}
     problems, notes = [], []
     for stack, template in templates.items():
@@ -74,8 +74,6 @@ def missing_imports(ssm: Any, templates: Mapping[str, Mapping[str, Any]]) -> tup
 
 def remaining_imports(cloudformation: Any, doomed: Sequence[str]) -> Iterator[RemainingImport]:
     """Yield the imports by other stacks from stacks to delete, in the order of deletion; those not deployed are skipped."""
-    from botocore.exceptions import ClientError
-
     pages = cloudformation.get_paginator("describe_stacks").paginate()
     readers = {
         str(stack["StackName"]): {str(each["ParameterValue"]) for each in stack.get("Parameters", ())}
@@ -157,8 +155,6 @@ def _fix(ssm: Any, missing: Sequence[str]) -> str:
 
 def _profiles(ssm: Any, root: str) -> list[str]:
     """Return the profiles and rules under which a unit is published; an empty list without permission to list them."""
-    from botocore.exceptions import ClientError
-
     try:
         pages = ssm.get_paginator("get_parameters_by_path").paginate(Path=root, Recursive=True)
         names = [str(each["Name"]).removeprefix(f"{root}/") for page in pages for each in page["Parameters"]]

@@ -9,6 +9,9 @@ from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import Profile, UserError, account
 from mlops_cli.local import Home
 from mlops_cli.rollout_wait import InterruptedWaitError, RolloutWait
+from mlops_runtime.business_unit.deployed_entries import Entries
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest
 
 _MAXIMUM_REASON = 500
 
@@ -30,7 +33,6 @@ def _set(unit: str, *, is_paused: bool, reason: str, as_json: bool, profile: str
     reason = checked_reason(reason)
     from mlops_runtime.business_unit.automation import paused_reason
     from mlops_runtime.business_unit.deployed_chain import open_chain
-    from mlops_runtime.business_unit.deployed_entries import Entries
     from mlops_runtime.business_unit.pause import set_pause
     from mlops_runtime.rollout.audit_chain import AuditError
 
@@ -81,9 +83,6 @@ def rollback(
 ) -> None:
     """Roll back: abort a running rollout, else deploy the previous version. Exit 1 unless that version serves afterwards."""
     from mlops_runtime.business_unit.deployed_chain import open_chain
-    from mlops_runtime.business_unit.deployed_entries import Entries
-    from mlops_runtime.contracts import to_dict
-    from mlops_runtime.contracts.rollout import DeployReason, DeployRequest
     from mlops_runtime.rollout.audit_chain import AuditError
     from mlops_runtime.rollout.rollback import RollbackError, WayBack, target_package
 

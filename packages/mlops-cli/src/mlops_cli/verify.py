@@ -24,6 +24,7 @@ from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import Account, Profile, UserError, VerdictError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.serving import REPOSITORY, serving_image
+from mlops_runtime.contracts import to_dict
 from mlops_runtime.image import PLACEHOLDER_DIGEST
 
 if TYPE_CHECKING:
@@ -187,7 +188,6 @@ def _check(path: Path, *, as_json: bool) -> None:
 
 
 def _write(signed: "SignedReport", output: Path | None, *, as_json: bool) -> None:
-    from mlops_runtime.contracts import to_dict
     from mlops_runtime.contracts.verify import Verdict
     from mlops_runtime.verify.report_signature import fingerprint
 
