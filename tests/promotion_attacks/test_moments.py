@@ -175,6 +175,28 @@ def test_a_package_of_an_attempt_that_died_is_named_once_its_release_is_withdraw
     siege.loop.sagemaker.update_model_package(ModelPackageArn=offer.package, ModelApprovalStatus="Rejected")
 
 
+def test_a_release_whose_package_a_person_deletes_is_refused(siege: Besieged) -> None:
+    """The execution ended before its approval; the next one registers no second package, and none follows."""
+    released = siege.forge()
+    machines = siege.staging.client("stepfunctions")
+    with siege.held("Approve") as reached:
+        siege.offer(released)
+        reached()
+        running = siege.loop.executions("PromoteMachineArn")[0]
+        machines.stop_execution(executionArn=running["executionArn"], error="Stopped", cause="a test")
+    siege.loop.wait_idle("PromoteMachineArn")
+    offer = siege.offers.read(released.sha256)
+    assert offer is not None
+    siege.loop.sagemaker.delete_model_package(ModelPackageName=offer.package)
+    packages = siege.packages()
+    again = siege.start(released)
+    ended = siege.until(lambda: _ended(siege, again))
+    refused = siege.decided(released)
+    words = f"{offer.package}, which an earlier attempt registered, was deleted: "
+    assert (refused.state, refused.is_open, refused.reason.startswith(words)) == ("REFUSED", False, True)
+    assert (ended["cause"], siege.packages()) == (refused.reason, packages)
+
+
 def test_a_package_whose_attempt_died_before_its_offer_knew_it_is_named_once_its_release_is_withdrawn(
     siege: Besieged,
 ) -> None:
