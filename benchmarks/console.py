@@ -79,12 +79,12 @@ def console(home: Path) -> Iterator[tuple[str, str, int]]:
             served.terminate()
 
 
-def first_page(ask: Callable[[str], Any]) -> None:
+def first_page(read: Callable[[str], Any]) -> None:
     """Send the requests of a browser's first page."""
-    ask("/me")
-    names = [each["unit"] for each in ask("/units")["units"]]
+    read("/me")
+    names = [each["unit"] for each in read("/units")["units"]]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        rows = [row for page in pool.map(lambda name: ask(f"/units/{name}"), names) for row in page["models"]]
+        rows = [row for page in pool.map(lambda name: read(f"/units/{name}"), names) for row in page["models"]]
     assert len(rows) == UNITS * MODELS, len(rows)
 
 
@@ -110,24 +110,24 @@ def calls(home: Path) -> None:
     connection = CloudConnection(session=boto3.Session(), options=embedded_options(home) or {})
     api, counted = ConsoleApi(lambda _: connection), collections.Counter[str]()
 
-    def ask(path: str) -> object:
+    def read(path: str) -> object:
         answer = api.answer(HttpRequest(method="GET", path=ROOT + path))
         assert answer.status == 200, answer.body
         return answer
 
     for path in ("/units", "/units/unit01"):
-        ask(path)
+        read(path)
     for client in connection.made.values():
         client.meta.events.register(
             "before-send.*.*",
             lambda event_name, **_: counted.update([event_name.removeprefix("before-send.")]),
         )
     for path in ("/units", "/units/unit01", "/units/unit01/endpoints/unit01-forecast"):
-        ask(path)
+        read(path)
         each = ", ".join(f"{name} {number}" for name, number in sorted(counted.items()))
         number = sum(counted.values())
         counted.clear()
-        took = statistics.median(_seconds(lambda path=path: ask(path)) for _ in range(9))
+        took = statistics.median(_seconds(lambda path=path: read(path)) for _ in range(9))
         counted.clear()
         sys.stdout.write(f"GET {path}: {number} calls, {1000 * took:.0f} ms ({each})\n")
 
@@ -148,12 +148,12 @@ def main(runs: int) -> None:
             with console(home) as (address, token, pid):
                 signed = {"Authorization": f"Bearer {token}"}
 
-                def ask(path: str) -> Any:
+                def read(path: str) -> Any:
                     requested = urllib.request.Request(address + ROOT + path, headers=signed)  # noqa: S310 - loopback
                     with urllib.request.urlopen(requested) as answer:  # noqa: S310 - loopback
                         return json.load(answer)
 
-                page = measure(lambda: first_page(ask), (pid, running.pid), runs)
+                page = measure(lambda: first_page(read), (pid, running.pid), runs)
             status = [sys.executable, "-m", "mlops_cli", "status", "--json", "--home", str(home)]
             peer = measure(
                 lambda: subprocess.run(status, check=True, stdout=subprocess.DEVNULL), (os.getpid(), running.pid), runs

@@ -51,8 +51,8 @@ def pictures() -> dict[str, str]:
         ("unlock", "in every path"),
     )
     return {
-        "loop": _ring(loop, "drift or new labels ask for a retraining", "the loop", is_closed=True),
-        "deploy": _ring(
+        "loop": _cycle(loop, "drift or new labels ask for a retraining", "the loop", is_closed=True),
+        "deploy": _cycle(
             deploy, "an alarm, an abort or too little evidence: traffic first goes back", "the Deploy machine"
         ),
         "slots": _slots(),
@@ -76,7 +76,7 @@ def _picture(width: float, height: float, body: Sequence[str], label: str) -> st
     )
 
 
-def _ring(boxes: Sequence[tuple[str, str]], note: str, label: str, *, is_closed: bool = False) -> str:
+def _cycle(boxes: Sequence[tuple[str, str]], note: str, label: str, *, is_closed: bool = False) -> str:
     """Return eight boxes, four to the right above and four to the left below, a note, and whether the end leads back."""
     step, top, bottom, half = BOX_WIDTH + GAP, 16.0, 150.0, len(boxes) // 2
     places = [

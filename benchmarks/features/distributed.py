@@ -98,8 +98,10 @@ def main(count: int) -> None:
         for each in groups:
             store.backfill(each, history(chance, count))
         moments = times(START + chance.integers(0, 95 * DAY, count))
-        asked = pa.table({"customer_id": chance.integers(0, count // 10 + 500, count), "event_timestamp": moments})
-        request = requested(asked, groups, name="both")
+        entity_rows = pa.table(
+            {"customer_id": chance.integers(0, count // 10 + 500, count), "event_timestamp": moments}
+        )
+        request = requested(entity_rows, groups, name="both")
         ready = training_set.prepared(located(store.table, store.table_names(), request), request)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
         here = training_set.assemble(ready.tables, ready.manifest, ready.rows, block=BLOCK)

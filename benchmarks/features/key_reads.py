@@ -53,7 +53,7 @@ def store(folder: Path) -> FeatureStoreClient:
     return FeatureStoreClient.local(folder, now=lambda: NOW)
 
 
-def asked(count: int) -> pa.Table:
+def entity_rows(count: int) -> pa.Table:
     """Return keys to look up."""
     random = np.random.default_rng(4)
     return pa.table({"customer_id": pa.array(np.unique(random.integers(0, KEYS, count)))})
@@ -61,7 +61,7 @@ def asked(count: int) -> pa.Table:
 
 def latest(folder: Path, count: int) -> Callable[[], int]:
     """Look keys up."""
-    client, keys = store(folder), asked(count)
+    client, keys = store(folder), entity_rows(count)
     return lambda: pc.sum(pc.is_valid(client.latest(GROUP, keys)["event_time"])).as_py()
 
 
@@ -74,7 +74,7 @@ def correct(folder: Path, number: int) -> Callable[[], int]:
 
 def whole(folder: Path, count: int) -> Callable[[], int]:
     """Read the table with pyiceberg, and filter the rows of the keys."""
-    client, keys = store(folder), asked(count)["customer_id"].combine_chunks()
+    client, keys = store(folder), entity_rows(count)["customer_id"].combine_chunks()
 
     def read() -> int:
         found = client.table(GROUP.table_name).scan().to_arrow()
@@ -85,14 +85,14 @@ def whole(folder: Path, count: int) -> Callable[[], int]:
 
 def joined(folder: Path, count: int) -> Callable[[], int]:
     """Join the live files with the keys in DuckDB."""
-    client, keys = store(folder), asked(count)
+    client, keys = store(folder), entity_rows(count)
 
     def join() -> int:
         files = [task.file.file_path for task in client.table(GROUP.table_name).scan().plan_files()]
         with duckdb.connect() as connection:
-            connection.register("asked", keys)
+            connection.register("wanted", keys)
             connection.execute("set threads = 2")
-            found = connection.execute("select t.* from read_parquet($1) t join asked using (customer_id)", [files])
+            found = connection.execute("select t.* from read_parquet($1) t join wanted using (customer_id)", [files])
             return found.to_arrow_table().num_rows
 
     return join

@@ -203,15 +203,15 @@ def measured(case: Case, count: int, *, seed: int, folder: Path) -> Measured:
 
 
 def _figures(
-    found: Sequence[tuple[float, ...]], said: Sequence[Sequence[float]] | None, real: Sequence[float]
+    found: Sequence[tuple[float, ...]], estimated: Sequence[Sequence[float]] | None, real: Sequence[float]
 ) -> dict[str, float]:
     value, low, high = np.array(found).T
     figures = {
         "error": float(np.abs(value - real).mean()),
         "covers": float(((low <= real) & (real <= high)).mean()),
     }
-    if said is not None:
-        theirs_of, deviation = np.array(said).T
+    if estimated is not None:
+        theirs_of, deviation = np.array(estimated).T
         far = np.abs(theirs_of - real)
         figures |= {
             "their_error": float(far.mean()),

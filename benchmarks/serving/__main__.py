@@ -134,9 +134,11 @@ def measured(rival: Rival, python: str, folder: Path) -> dict[str, float]:
     with measure.running(command, free_port(), rival.path, rival.body(1), environment | rival.environment) as server:
         result = {"cold": server.cold_cpu}
         for count in (1, 100):
-            ask = partial(measure.load, server, rival.path, rival.body(count), connections=CONNECTIONS, folder=folder)
-            ask(seconds=1)  # complete all work of the first call and the first write
-            at = ask(seconds=SECONDS)
+            run_load = partial(
+                measure.load, server, rival.path, rival.body(count), connections=CONNECTIONS, folder=folder
+            )
+            run_load(seconds=1)  # complete all work of the first call and the first write
+            at = run_load(seconds=SECONDS)
             result |= {f"cpu{count}": at.cpu_ms, f"p50_{count}": at.p50_ms, f"p99_{count}": at.p99_ms}
         result["mb"] = measure.memory(server.pid)
     return result

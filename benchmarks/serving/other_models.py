@@ -74,9 +74,9 @@ def measured(name: str, folder: Path) -> dict[str, float]:
     ours = [sys.executable, "-m", "mlops_runtime.serving", "serve"]
     command = [str(python), str(FOLDER / "fastapi_pickle.py")] if name == PEER else ours
     with measure.running(command, free_port(), "/invocations", body(1), environment) as server:
-        ask = partial(measure.load, server, "/invocations", connections=CONNECTIONS, folder=folder)
-        ask(body(1), seconds=1)
-        one = ask(body(1), seconds=SECONDS)
+        run_load = partial(measure.load, server, "/invocations", connections=CONNECTIONS, folder=folder)
+        run_load(body(1), seconds=1)
+        one = run_load(body(1), seconds=SECONDS)
         large = body(LARGE)
         url = f"http://127.0.0.1:{server.port}/invocations"
         request = urllib.request.Request(url, large, {"content-type": "application/json"})

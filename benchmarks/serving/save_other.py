@@ -84,7 +84,7 @@ def echo_frame(_rows: pd.DataFrame, _label: Any, folder: Path) -> None:
     (folder / "model.py").write_text(ECHO)
 
 
-def asked(folder: Path, calls: int) -> float:
+def call_milliseconds(folder: Path, calls: int) -> float:
     """Return the CPU milliseconds of a call for one row within this process, on a prepared matrix or frame."""
     predict = _ready(folder)
     predict()
@@ -118,7 +118,7 @@ def main() -> None:
     """Save the model that the first argument names, or call one (``ask FOLDER CALLS``)."""
     folder = Path(sys.argv[2])
     if sys.argv[1] == "ask":
-        print(asked(folder, int(sys.argv[3])))
+        print(call_milliseconds(folder, int(sys.argv[3])))
         return
     folder.mkdir(parents=True)
     rows = table(5000)

@@ -68,13 +68,13 @@ class Journey:
 
     Args:
         folder: Folder for the table and the project.
-        say: Called with one line at the end of each step.
+        echo: Called with one line at the end of each step.
         begin: Called with a step's command at its start.
     """
 
-    def __init__(self, folder: Path, *, say: Callable[[str], None], begin: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, *, echo: Callable[[str], None], begin: Callable[[str], None]) -> None:
         self.folder, self.project, self.result = folder, folder / UNIT, JourneyResult()
-        self._say, self._begin = say, begin
+        self._echo, self._begin = echo, begin
 
     def run(
         self, *arguments: str, shown: Callable[[dict[str, Any]], str], code: int = 0, cwd: Path | None = None
@@ -109,7 +109,7 @@ class Journey:
             detail = f"{type(error).__name__} {error} in the output: {(done.stderr or done.stdout).strip()[-500:]}"
         seconds = time.monotonic() - started
         self.result.steps.append(Step(command=command, ok=ok, seconds=seconds, detail=detail))
-        self._say(f"{'ok  ' if ok else 'MISS'} {seconds:6.1f} s  $ {command}\n{'':15}{detail}")
+        self._echo(f"{'ok  ' if ok else 'MISS'} {seconds:6.1f} s  $ {command}\n{'':15}{detail}")
         if not ok:
             raise MissedStepError(command)
         return document
@@ -117,7 +117,7 @@ class Journey:
     @contextmanager
     def beside(self, *arguments: str) -> Iterator[None]:
         """Run a command in the background, as in a second terminal, and end it after the block."""
-        self._say(f"{'':15}at the same time, in a second terminal: $ {_typed(arguments)}")
+        self._echo(f"{'':15}at the same time, in a second terminal: $ {_typed(arguments)}")
         with subprocess.Popen(
             _process(arguments), cwd=self.project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as other:
@@ -150,11 +150,11 @@ def _process(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "mlops_cli", *arguments, "--json"]
 
 
-def run(*, say: Callable[[str], None], begin: Callable[[str], None], keep: Path | None = None) -> JourneyResult:
+def run(*, echo: Callable[[str], None], begin: Callable[[str], None], keep: Path | None = None) -> JourneyResult:
     """Run the whole journey once.
 
     Args:
-        say: Called with one line at the end of each step.
+        echo: Called with one line at the end of each step.
         begin: Called with a step's command at its start.
         keep: New folder for tables and project, whose embedded cloud is left running. Default: everything is removed.
     """
@@ -162,7 +162,7 @@ def run(*, say: Callable[[str], None], begin: Callable[[str], None], keep: Path 
     with tempfile.TemporaryDirectory(prefix="mlops-own-") as temporary:
         if keep is not None:
             keep.mkdir(parents=True)
-        journey = Journey(Path(temporary) if keep is None else keep, say=say, begin=begin)
+        journey = Journey(Path(temporary) if keep is None else keep, echo=echo, begin=begin)
         try:
             _go(journey)
         except MissedStepError:

@@ -35,7 +35,7 @@ class Story:
     erased: Erasure
 
 
-def tell(folder: Path) -> Story:
+def build(folder: Path) -> Story:
     """Ingest, correct, build, verify, compare, search, read and erase, in a folder."""
     # [start:ingest]
     store = FeatureStoreClient.local(folder)

@@ -1,6 +1,6 @@
 """Client of a model's API: a request signed with IAM, and the parts of the response to store."""
 
-# [start:ask]
+# [start:predict]
 import json
 import os
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ class Prediction(NamedTuple):
     inference_id: str
 
 
-def ask(url: str, rows: list[dict[str, object]]) -> Prediction:
+def predict(url: str, rows: list[dict[str, object]]) -> Prediction:
     """Call a model; a response other than 200 raises an error with the response's problem."""
     session = boto3.Session()
     credentials = session.get_credentials()
@@ -36,4 +36,4 @@ def ask(url: str, rows: list[dict[str, object]]) -> Prediction:
     return Prediction(json.loads(answer.content)["predictions"], answer.headers["X-Inference-Id"])
 
 
-# [end:ask]
+# [end:predict]

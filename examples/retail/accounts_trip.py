@@ -19,7 +19,7 @@ from examples.retail.evidence import write_histories
 from examples.retail.loop import Loop, LoopError, Traffic, expect
 from examples.retail.pace import paced
 from examples.retail.replay import Replay
-from examples.retail.steps import Result, Trip, unsaid
+from examples.retail.steps import Result, Trip, silent
 from mlops_cli.stacks import run_build, synthesize_app
 from mlops_constructs import Environment
 from mlops_local.accounts import CloudAccount, profile
@@ -153,7 +153,7 @@ class AccountsTrip(Trip):
 
     Args:
         replay: The unit.
-        say: Called with one line at the end of each step.
+        echo: Called with one line at the end of each step.
         begin: Called with a step's name at its start. Default: no call.
     """
 
@@ -161,8 +161,8 @@ class AccountsTrip(Trip):
     places: dict[str, Place]
     clock_scale = 120.0
 
-    def __init__(self, replay: Replay, say: Callable[[str], None], *, begin: Callable[[str], None] = unsaid) -> None:
-        super().__init__(replay, say, begin=begin)
+    def __init__(self, replay: Replay, echo: Callable[[str], None], *, begin: Callable[[str], None] = silent) -> None:
+        super().__init__(replay, echo, begin=begin)
         self.result = AccountsResult()
 
     def deploy_accounts(self, folder: Path) -> None:
@@ -243,7 +243,7 @@ class AccountsTrip(Trip):
         expect(record.verdict is not None, f"no fleets were compared: {record.reason}")
         detail.append(f"{traffic.answered} calls answered, none failed")
 
-    def told(self, place: Place, target: Place, serves: str, *rolled_back: str) -> str:
+    def wait_for_report(self, place: Place, target: Place, serves: str, *rolled_back: str) -> str:
         """Wait until an account has recorded the version that a target serves, and those that the target rolled back.
 
         Args:
@@ -267,7 +267,7 @@ class AccountsTrip(Trip):
         return self.wait_for(known, f"the report to {place.name} that {target.name} serves {serves}")
 
     @contextmanager
-    def asked(
+    def traffic_to(
         self, place: Place, requests: Sequence[dict[str, object]], *, whole_every: int | None = None
     ) -> Iterator[Traffic]:
         """Send requests to an account's endpoint until the block ends, with the clock slowed to their rate.

@@ -15,7 +15,7 @@ from examples.retail.customer_behavior.replay import REPLAY as CUSTOMER_BEHAVIOR
 from examples.retail.demand_forecasting.replay import REPLAY as DEMAND_FORECASTING
 from examples.retail.dynamic_pricing.replay import REPLAY as DYNAMIC_PRICING
 from examples.retail.page import files_folder, write_page
-from examples.retail.steps import CLOCK_SCALE, Missed, Result, Trip, unsaid
+from examples.retail.steps import CLOCK_SCALE, Missed, Result, Trip, silent
 
 UNITS = {
     "demand_forecasting": (DEMAND_FORECASTING, season.travel),
@@ -27,8 +27,8 @@ UNITS = {
 def run(
     *,
     page: Path,
-    say: Callable[[str], None],
-    begin: Callable[[str], None] = unsaid,
+    echo: Callable[[str], None],
+    begin: Callable[[str], None] = silent,
     unit: str = "demand_forecasting",
     keep: Path | None = None,
 ) -> Result:
@@ -36,7 +36,7 @@ def run(
 
     Args:
         page: File for the page.
-        say: Called with one line at the end of each step.
+        echo: Called with one line at the end of each step.
         begin: Called with a step's name at its start. Default: no call.
         unit: Name of the unit.
         keep: Folder of an embedded cloud that is left running. Default: the cloud is stopped.
@@ -47,7 +47,7 @@ def run(
     if unit not in UNITS:
         raise ValueError(f"unit must be one of {', '.join(UNITS)}, got {unit!r}")
     replay, travel = UNITS[unit]
-    trip = Trip(replay, say, begin=begin)
+    trip = Trip(replay, echo, begin=begin)
     started, ended = time.monotonic(), False
     with tempfile.TemporaryDirectory(prefix="mlops-demo-") as folder:
         work = Path(folder) if keep is None else keep
@@ -74,22 +74,22 @@ def run(
         "Real transactions of 457 grocery stores over 2017 (completejourney). The embedded cloud ran the template that goes to AWS."
     )
     write_page(page, words=replay.words, ok=result.ok, verdict=verdict, note=note, rows=result.rows, weeks=result.weeks)
-    say(f"{'ok' if result.ok else 'MISSED'}: {note}")
-    say(f"page: {page}")
+    echo(f"{'ok' if result.ok else 'MISSED'}: {note}")
+    echo(f"page: {page}")
     if keep is not None and hasattr(trip, "running"):
         result.home = keep
-        _say_how_to_look(trip, keep, say)
+        _print_next_commands(trip, keep, echo)
     return result
 
 
-def _say_how_to_look(trip: Trip, home: Path, say: Callable[[str], None]) -> None:
+def _print_next_commands(trip: Trip, home: Path, echo: Callable[[str], None]) -> None:
     where = f"--home {shlex.quote(str(home))}"
     now = f"{trip.now():%Y-%m-%d %H:%M}"
-    say(
+    echo(
         f"kept: the embedded cloud at {trip.running.endpoint_url}; its clock shows {now} UTC and runs {CLOCK_SCALE:.0f} times"
     )
-    say(f"as fast, so that a week, until its monitor decides again, takes {7 * 24 / CLOCK_SCALE:.1f} hours")
-    say(
+    echo(f"as fast, so that a week, until its monitor decides again, takes {7 * 24 / CLOCK_SCALE:.1f} hours")
+    echo(
         f"look: mlops status {where}; mlops monitor report {where}; mlops models list {where}; mlops console --open {where}"
     )
-    say(f"end:  mlops local down {where}")
+    echo(f"end:  mlops local down {where}")

@@ -18,7 +18,7 @@ from examples.retail.accounts_page import write_accounts_page
 from examples.retail.accounts_trip import AccountsResult, AccountsTrip
 from examples.retail.demand_forecasting.replay import REPLAY
 from examples.retail.loop import expect
-from examples.retail.steps import Missed, unsaid
+from examples.retail.steps import Missed, silent
 from mlops_local.accounts import profile
 
 TITLE = "Demand forecasting: one model through three accounts"
@@ -34,17 +34,17 @@ PLANNED_EVERY = (
 
 
 def run(
-    *, page: Path, say: Callable[[str], None], begin: Callable[[str], None] = unsaid, keep: Path | None = None
+    *, page: Path, echo: Callable[[str], None], begin: Callable[[str], None] = silent, keep: Path | None = None
 ) -> AccountsResult:
     """Send two models through the accounts once, and write the page.
 
     Args:
         page: File for the page.
-        say: Called with one line at the end of each step.
+        echo: Called with one line at the end of each step.
         begin: Called with a step's name at its start. Default: no call.
         keep: Folder of an embedded cloud that is left running. Default: the cloud is stopped.
     """
-    trip = AccountsTrip(REPLAYED, say, begin=begin)
+    trip = AccountsTrip(REPLAYED, echo, begin=begin)
     started, ended = time.monotonic(), False
     with tempfile.TemporaryDirectory(prefix="mlops-demo-") as folder:
         home = Path(folder) / "cloud" if keep is None else keep
@@ -78,11 +78,11 @@ def run(
         accounts=result.accounts,
         events=result.events,
     )
-    say(f"{'ok' if result.ok else 'MISSED'}: {note}")
-    say(f"page: {page}")
+    echo(f"{'ok' if result.ok else 'MISSED'}: {note}")
+    echo(f"page: {page}")
     if keep is not None and hasattr(trip, "running"):
         result.home = keep
-        _say_how_to_look(trip, keep, say)
+        _print_next_commands(trip, keep, echo)
     return result
 
 
@@ -100,7 +100,7 @@ def travel(trip: AccountsTrip, home: Path) -> None:
     with trip.step(
         "build: exported for an accelerator, trained again, gated against the model in production"
     ) as detail:
-        trip.told(trip.build, trip.production, before)
+        trip.wait_for_report(trip.build, trip.production, before)
         trip.deploy_next()
         package = trip.train("exported for an accelerator")
         trip.trained(package, detail, "PendingManualApproval")
@@ -154,7 +154,7 @@ def second_model(trip: AccountsTrip, version: str) -> str:
     build, staging, production = trip.places.values()
     with trip.step("staging: it takes over by canary, under calls of its clients") as detail:
         trip.approved(trip.ann, version, build, "as good, and faster", detail)
-        with trip.asked(staging, trip.replay.requests(trip.first)) as traffic:
+        with trip.traffic_to(staging, trip.replay.requests(trip.first)) as traffic:
             staged = str(trip.taken(version, build, staging, "APPROVED").version)
             trip.promoted(staged, staging, traffic, detail)
     with trip.step("staging: a probation of six hours, and only then it is offered to production") as detail:
@@ -166,7 +166,7 @@ def second_model(trip: AccountsTrip, version: str) -> str:
         detail.append(f"released at {trip.released(staged, staging).released_at[:16]}; it waits in production")
     with (
         trip.step("production: ben approves, and it takes over by canary") as detail,
-        trip.asked(production, trip.replay.requests(trip.first)) as traffic,
+        trip.traffic_to(production, trip.replay.requests(trip.first)) as traffic,
     ):
         trip.approved(trip.ben, produced, production, "it served staging through its probation", detail)
         trip.promoted(produced, production, traffic, detail)
@@ -179,7 +179,7 @@ def take_back(trip: AccountsTrip, before: str, after: str, detail: list[str]) ->
     weeks = range(trip.first - PLANNED_WEEKS, trip.first)
     season = list(chain.from_iterable(trip.replay.requests(week) for week in weeks))
     expect(production.serves(after), f"{after} does not serve")
-    with trip.asked(production, season, whole_every=PLANNED_EVERY) as traffic:
+    with trip.traffic_to(production, season, whole_every=PLANNED_EVERY) as traffic:
         trip.serving(before, production)
     expect(traffic.refused > 0, "no call of the planner failed, so nothing was verified")
     record = next(each for each in reversed(production.loop.audit()) if accounts_report.is_rollback(each))
@@ -201,7 +201,7 @@ def show(trip: AccountsTrip, home: Path, before: str, after: str, detail: list[s
     """
     places = list(trip.places.values())
     for place in (trip.staging, trip.build):
-        served = trip.told(place, trip.production, before, after)
+        served = trip.wait_for_report(place, trip.production, before, after)
         detail.append(f"{place.name} reports that production serves version {served.rpartition('/')[2]} again")
     fleet = home / FLEET_FILE
     accounts_report.write_fleet(fleet, places)
@@ -213,11 +213,11 @@ def show(trip: AccountsTrip, home: Path, before: str, after: str, detail: list[s
     detail.append(f"{len(trip.result.events)} audit records in three accounts, every chain intact")
 
 
-def _say_how_to_look(trip: AccountsTrip, home: Path, say: Callable[[str], None]) -> None:
+def _print_next_commands(trip: AccountsTrip, home: Path, echo: Callable[[str], None]) -> None:
     where = f"--home {shlex.quote(str(home))}"
     fleet = shlex.quote(str(home / FLEET_FILE))
-    say(f"kept: the embedded cloud at {trip.running.endpoint_url}; its clock shows {trip.now():%Y-%m-%d %H:%M} UTC")
-    say(f"look: mlops fleet --environments {fleet} {where}")
+    echo(f"kept: the embedded cloud at {trip.running.endpoint_url}; its clock shows {trip.now():%Y-%m-%d %H:%M} UTC")
+    echo(f"look: mlops fleet --environments {fleet} {where}")
     for place in trip.places.values():
-        say(f"look: mlops promotions --profile {profile(place.account.number)} {where}")
-    say(f"end:  mlops local down {where}")
+        echo(f"look: mlops promotions --profile {profile(place.account.number)} {where}")
+    echo(f"end:  mlops local down {where}")

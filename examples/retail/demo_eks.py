@@ -19,7 +19,7 @@ from examples.retail.eks_loop import EksLoop
 from examples.retail.loop import expect
 from examples.retail.page import files_folder, write_page
 from examples.retail.planted import register_bad_package
-from examples.retail.steps import Missed, Result, Trip, unsaid
+from examples.retail.steps import Missed, Result, Trip, silent
 from mlops_cli.stacks import run_build, synthesize
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
@@ -33,15 +33,15 @@ _SUBNETS = ("10.0.0.0/20", "10.0.16.0/20")
 _DIGEST = "sha256:" + "0" * 64
 
 
-def run(*, page: Path, say: Callable[[str], None], begin: Callable[[str], None] = unsaid) -> Result:
+def run(*, page: Path, echo: Callable[[str], None], begin: Callable[[str], None] = silent) -> Result:
     """Run the unit on a cluster once, write the page, and stop the cloud.
 
     Args:
         page: File for the page.
-        say: Called with one line at the end of each step.
+        echo: Called with one line at the end of each step.
         begin: Called with a step's name at its start. Default: no call.
     """
-    trip = EksTrip(REPLAY, say, begin=begin)
+    trip = EksTrip(REPLAY, echo, begin=begin)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mlops-demo-") as folder:
         try:
@@ -64,8 +64,8 @@ def run(*, page: Path, say: Callable[[str], None], begin: Callable[[str], None] 
         "Real transactions of 457 grocery stores over 2017 (completejourney). The template is the one that goes to AWS."
     )
     write_page(page, words=REPLAY.words, ok=result.ok, verdict=verdict, note=note, rows=result.rows, weeks=result.weeks)
-    say(f"{'ok' if result.ok else 'MISSED'}: {note}")
-    say(f"page: {page}")
+    echo(f"{'ok' if result.ok else 'MISSED'}: {note}")
+    echo(f"page: {page}")
     return result
 
 
@@ -186,7 +186,7 @@ def travel(trip: EksTrip) -> None:
         trip.trained(package, detail)
     with trip.step("the first model serves from a slot") as detail:
         trip.deployed(package["ModelPackageArn"], Outcome.PROMOTED)
-        detail.append(loop.told())
+        detail.append(loop.summary())
     with trip.step("replay two weeks as live requests; the servers capture them") as detail:
         for week in (first, first + 1):
             report = trip.replay_period(week)
@@ -200,7 +200,7 @@ def travel(trip: EksTrip) -> None:
         trip.trained(package, detail)
     with trip.step("the new model takes over by canary, under load") as detail:
         trip.promote(package["ModelPackageArn"], upcoming, detail)
-        detail.append(loop.told())
+        detail.append(loop.summary())
 
     def release() -> str:
         bad = register_bad_package(loop, trip.live(), replay.bad_script)
@@ -209,7 +209,7 @@ def travel(trip: EksTrip) -> None:
 
     with trip.step("a bad model is approved by hand, and rolled back under load") as detail:
         trip.roll_back(upcoming, release, detail)
-        detail.append(loop.told())
+        detail.append(loop.summary())
     with trip.step(
         "no client got an error of the traffic shift, and the slot without traffic is scaled to zero"
     ) as detail:

@@ -61,7 +61,7 @@ class EksLoop(Loop):
 
     # -- requests
 
-    def ask(self, rows: Sequence[Mapping[str, object]], inference_id: str) -> tuple[float, ...]:
+    def predict(self, rows: Sequence[Mapping[str, object]], inference_id: str) -> tuple[float, ...]:
         """Send one request on a new connection, and return the predictions.
 
         Raises:
@@ -91,7 +91,7 @@ class EksLoop(Loop):
         calls = []
         for number, start in enumerate(range(0, len(rows), size)):
             part, name = rows[start : start + size], f"{prefix}-{number}"
-            calls.append(Call(inference_id=name, rows=len(part), predictions=self.ask(part, name)))
+            calls.append(Call(inference_id=name, rows=len(part), predictions=self.predict(part, name)))
         return calls
 
     @contextmanager
@@ -203,7 +203,7 @@ class EksLoop(Loop):
         )["Datapoints"]
         return int(sum(point["Sum"] for point in points))
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """Return a summary of the slots."""
         weights = self.weights()
         parts = []
@@ -284,7 +284,7 @@ class HttpTraffic(Traffic):
 
     def _count(self, rows: Sequence[Mapping[str, object]], name: str) -> None:
         try:
-            self._service.ask(rows, name)
+            self._service.predict(rows, name)
         except RefusedError as error:
             with self._lock:
                 if error.status == 0 or error.status in _FROM_THE_SHIFT:

@@ -60,7 +60,7 @@ class Result:
         return {"ok": self.ok, "seconds": round(self.seconds, 2), "platform_seconds": platform, "steps": steps}
 
 
-def unsaid(_name: str) -> None:
+def silent(_name: str) -> None:
     """Do not report the start of a step."""
 
 
@@ -73,7 +73,7 @@ class Trip:
 
     Args:
         replay: The unit.
-        say: Called with one line at the end of each step.
+        echo: Called with one line at the end of each step.
         begin: Called with a step's name at its start. Default: no call.
     """
 
@@ -85,11 +85,11 @@ class Trip:
     def __init__(
         self,
         replay: Replay,
-        say: Callable[[str], None],
+        echo: Callable[[str], None],
         *,
-        begin: Callable[[str], None] = unsaid,
+        begin: Callable[[str], None] = silent,
     ) -> None:
-        self.replay, self.result, self.first, self._say, self._begin = replay, Result(), replay.first, say, begin
+        self.replay, self.result, self.first, self._echo, self._begin = replay, Result(), replay.first, echo, begin
         self._reports: dict[int, MonitorReport] = {}
         self._links: list[Link] = []
 
@@ -115,7 +115,7 @@ class Trip:
         seconds = time.monotonic() - started
         text = problem or "; ".join(detail)
         self.result.rows.append(Row(name=name, ok=not problem, seconds=seconds, detail=text, links=tuple(self._links)))
-        self._say(f"{'ok  ' if not problem else 'MISS'} {seconds:6.1f} s  {name}: {text}")
+        self._echo(f"{'ok  ' if not problem else 'MISS'} {seconds:6.1f} s  {name}: {text}")
         if problem:
             raise Missed
 
@@ -144,7 +144,7 @@ class Trip:
         self.write_histories(folder)
         last = self.result.rows[-1]
         self.result.rows[-1] = replace(last, detail=f"{last.detail}; evidence in {folder}")
-        self._say(f"evidence: {folder}")
+        self._echo(f"evidence: {folder}")
 
     def write_histories(self, folder: Path) -> None:
         """Write the histories of state machines and alarms, if a unit was deployed."""
@@ -230,7 +230,7 @@ class Trip:
         ended = self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=300, error=error, package=package)
         record = next(each for each in reversed(self.loop.audit()) if each.execution == ended["executionArn"])
         self._link_record(record)
-        expect(record.outcome is outcome, f"the audit says {record.outcome} of {package}: {record.reason}")
+        expect(record.outcome is outcome, f"the audit record has {record.outcome} for {package}: {record.reason}")
         return record
 
     def live(self) -> LivePointer:

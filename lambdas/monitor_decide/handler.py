@@ -22,8 +22,8 @@ _table = RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], _na
 _clients = {name: boto3.client(name) for name in ("cloudwatch", "events")}
 _executions = None
 if _settings.model_monitors:
-    _asked = {"spec": _settings.spec, "endpoint": _name, "monitors": _settings.model_monitors}
-    _executions = partial(add_executions, s3=_s3, bucket=_artifacts, sagemaker=boto3.client("sagemaker"), **_asked)
+    _arguments = {"spec": _settings.spec, "endpoint": _name, "monitors": _settings.model_monitors}
+    _executions = partial(add_executions, s3=_s3, bucket=_artifacts, sagemaker=boto3.client("sagemaker"), **_arguments)
 
 
 def handler(event: dict[str, Any], _: object) -> dict[str, Any]:

@@ -85,12 +85,12 @@ class ServiceRole(iam.Role):
         )
         self._business_unit = business_unit
         self._granted: iam.ManagedPolicy | None = None
-        self._asked: set[str] | None = None
+        self._requested_actions: set[str] | None = None
 
     def add_to_principal_policy(self, statement: iam.PolicyStatement) -> iam.AddToPrincipalPolicyResult:
         """Add a statement that another construct grants to the role."""
-        if self._asked is not None:
-            self._asked.update(statement.actions)
+        if self._requested_actions is not None:
+            self._requested_actions.update(statement.actions)
             return iam.AddToPrincipalPolicyResult(statement_added=True, policy_dependable=self)
         if self._granted is None:
             self._granted = iam.ManagedPolicy(
@@ -114,12 +114,12 @@ class ServiceRole(iam.Role):
         Raises:
             ValidationError: If the construct granted any other action.
         """
-        self._asked = set()
+        self._requested_actions = set()
         try:
             yield self
-            missing = sorted(self._asked - set(actions))
+            missing = sorted(self._requested_actions - set(actions))
         finally:
-            self._asked = None
+            self._requested_actions = None
         raise_if_any(
             self,
             "UndeclaredAction",

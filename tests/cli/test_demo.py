@@ -38,10 +38,10 @@ class Result:
 
 UNITS = ("demand_forecasting", "other")
 
-def run(*, page, say, begin, unit, keep):
-    say("step 1" if unit == "demand_forecasting" else unit)
+def run(*, page, echo, begin, unit, keep):
+    echo("step 1" if unit == "demand_forecasting" else unit)
     if keep:
-        say(f"kept {keep}")
+        echo(f"kept {keep}")
     page.write_text("<html>")
     return Result(ok=WORKS, page=str(page), home=HOME)
 """
@@ -69,7 +69,7 @@ def test_a_terminal_shows_the_running_step_and_its_seconds() -> None:
     with terminal() as (lines, shown):
         lines.begin("train")
         time.sleep(0.7)
-        lines.say("ok  train: done")
+        lines.echo("ok  train: done")
 
     seconds = [float(found) for found in re.findall(r"\r\.\.\. +(\d+\.\d) s  train", shown[0])]
     assert seconds[0] == 0.0
@@ -92,7 +92,7 @@ def test_a_pipe_gets_plain_lines() -> None:
     with StepLines(pipe) as lines:
         lines.begin("train")
         assert pipe.getvalue() == "...          train\n"
-        lines.say("ok  train: done")
+        lines.echo("ok  train: done")
 
     assert pipe.getvalue() == "...          train\nok  train: done\n"
 
@@ -138,8 +138,8 @@ def test_the_real_demo_is_called_as_it_wants() -> None:
 
     parameters = inspect.signature(run).parameters
 
-    inspect.signature(run).bind(page=Path("p"), say=print, begin=print, unit="demand_forecasting", keep=None)
-    assert {"page", "say", "begin", "unit", "keep"} <= set(parameters)
+    inspect.signature(run).bind(page=Path("p"), echo=print, begin=print, unit="demand_forecasting", keep=None)
+    assert {"page", "echo", "begin", "unit", "keep"} <= set(parameters)
     assert "demand_forecasting" in UNITS
     assert Result().ok is False
     assert json.loads(json.dumps(Result().as_json()))["ok"] is False
@@ -229,8 +229,8 @@ def test_fails_with_a_unit_that_there_is_not(mlops: Run, checkout: Callable[...,
 ON_EKS = """
 from examples.retail.demo import Result
 
-def run(*, page, say, begin):
-    say("on a cluster")
+def run(*, page, echo, begin):
+    echo("on a cluster")
     return Result(ok=True, page=str(page))
 """
 
@@ -239,7 +239,7 @@ def test_the_target_chooses_the_demo(mlops: Run, checkout: Callable[..., Path]) 
     """Runs the same unit on a cluster; the real demo has the stand-in's signature."""
     from examples.retail.demo_eks import run
 
-    inspect.signature(run).bind(page=Path("p"), say=print, begin=print)
+    inspect.signature(run).bind(page=Path("p"), echo=print, begin=print)
     (checkout(works=True) / "examples" / "retail" / "demo_eks.py").write_text(ON_EKS)
 
     assert said(mlops("demo", "--target", "eks")) == "on a cluster\n"
@@ -269,8 +269,8 @@ def test_fails_with_a_target_that_there_is_not(
 ACCOUNTS = """
 from examples.retail.demo import Result
 
-def run(*, page, say, begin, keep):
-    say(f"three accounts, kept in {keep}")
+def run(*, page, echo, begin, keep):
+    echo(f"three accounts, kept in {keep}")
     return Result(ok=WORKS, page=str(page), home=None)
 """
 
@@ -281,7 +281,7 @@ def test_accounts_are_a_demo_of_their_own(works: bool, code: int, mlops: Run, ch
     from examples.retail.accounts_trip import AccountsResult
     from examples.retail.demo_accounts import run
 
-    inspect.signature(run).bind(page=Path("p"), say=print, begin=print, keep=None)
+    inspect.signature(run).bind(page=Path("p"), echo=print, begin=print, keep=None)
     assert AccountsResult().profile == "mlops-333333333333"
     assert json.loads(json.dumps(AccountsResult().as_json()))["accounts"] == []
     folder = checkout(works=works) / "examples" / "retail"
@@ -323,10 +323,10 @@ from mlops_local.cloud import up
 
 UNITS = ("demand_forecasting",)
 
-def run(*, page, say, begin, unit, keep):
+def run(*, page, echo, begin, unit, keep):
     cloud = up(Path("cloud"))
     try:
-        say(str(cloud.pid))
+        echo(str(cloud.pid))
         signal.pause()
     finally:
         cloud.down(forget=True)

@@ -8,7 +8,7 @@ from linked_units import PROFILES, SOURCE, LinkedUnits
 from tests import reported
 
 from mlops_runtime.contracts import content_hash
-from mlops_runtime.contracts.served_model import AskedRetraining
+from mlops_runtime.contracts.served_model import RequestedRetraining
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -96,7 +96,7 @@ def test_a_source_shows_what_its_targets_serve(on_cloud: Run, linked: LinkedUnit
     """Prints versions of both sides, and rollbacks of a target; JSON has the same."""
     back = reported.version(number=4, minute=20, released_as=f"{linked.group}/8")
     serves = reported.version(released_as=f"{linked.group}/7")
-    requested = AskedRetraining(
+    requested = RequestedRetraining(
         id="a" * 64,
         at=reported.at(30),
         alarm="features",

@@ -77,4 +77,4 @@ def test_the_guards_refusal_is_one_line_with_the_fix(capsys: pytest.CaptureFixtu
     cloud.decision = replace(cloud.decision, decision=Decision.BUSY, reason="another runs", execution=None)
     assert _follow(cloud) == REFUSED
     output = capsys.readouterr().out
-    assert output == "the guard answered BUSY: another runs; wait until it has ended, then ask again\n"
+    assert output == "the guard answered BUSY: another runs; wait until it has ended, then request it again\n"

@@ -34,12 +34,14 @@ class Followed:
     """A followed rollout with its state at each poll."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, is_embedded: bool = False) -> None:
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.slept: list[float] = []
         self.found: RolloutProgress | ClientError = STARTING
         cloud: Any = Cloud(is_embedded=is_embedded)
         monkeypatch.setattr(rollout_wait, "RolloutReader", lambda **_: self)
-        self.wait = RolloutWait(aws=cloud, endpoint="demand-forecast", say=self.said.append, sleep=self.slept.append)
+        self.wait = RolloutWait(
+            aws=cloud, endpoint="demand-forecast", echo=self.messages.append, sleep=self.slept.append
+        )
 
     def read(self, execution: str, now: datetime) -> RolloutProgress:
         """Return the state of this poll."""
@@ -50,10 +52,10 @@ class Followed:
 
     def look(self, found: RolloutProgress | ClientError) -> list[str]:
         """Poll twice; return the new lines."""
-        before, self.found = len(self.said), found
+        before, self.found = len(self.messages), found
         self.wait(EXECUTION)
         self.wait(EXECUTION)
-        return self.said[before:]
+        return self.messages[before:]
 
 
 def test_each_change_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,4 +133,4 @@ def test_nothing_is_said_before_an_execution_has_started(monkeypatch: pytest.Mon
     """Polls every second."""
     followed = Followed(monkeypatch)
     followed.wait(None)
-    assert (followed.said, len(followed.slept)) == ([], 1)
+    assert (followed.messages, len(followed.slept)) == ([], 1)

@@ -197,7 +197,7 @@ def test_a_run_is_shown_with_everything(history: History) -> None:
     output = _runs("show", "latest")
     for part in (
         "20170820-one of demand-forecast: REGISTERED as 7, Approved",
-        "asked by   manual ann: new prices",
+        "requester  manual ann: new prices",
         "package    demand-forecast/7 (Approved)",
         "wape on 200 rows from 2017-07-01 to 2017-08-01",
         "train Completed in 42 s",

@@ -111,7 +111,7 @@ def test_monitors_of_sagemaker_synthesize(templates: dict[str, assertions.Templa
 
 def test_what_a_notebook_does_with_features_comes_out(tmp_path: Path) -> None:
     """A late recount is invisible before it is known; a correction changes only the next set; erasure is permanent."""
-    story = feature_sets.tell(tmp_path)
+    story = feature_sets.build(tmp_path)
 
     assert [ingest.duplicate for ingest in story.ingests] == [False, True]
     assert story.seen.rows["stock__on_hand"].to_pylist() == [41, 35]
@@ -155,7 +155,7 @@ def test_a_deployed_store_is_reached_by_its_parameter(monkeypatch: pytest.Monkey
 
 def test_a_training_set_is_explained_and_served_online(tmp_path: Path) -> None:
     """The query reads the caller's rows at the named snapshot, and the store's tables at theirs."""
-    feature_sets.tell(tmp_path)
+    feature_sets.build(tmp_path)
     now = datetime(2017, 1, 4, tzinfo=UTC)
     store = FeatureStoreClient.local(tmp_path, now=lambda: now)
     store.ingest(STOCK, pa.table({"store_id": ["7"], "event_time": [now], "on_hand": [9], "shelf": ["back"]}))

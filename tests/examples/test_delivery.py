@@ -12,7 +12,7 @@ from aws_cdk import aws_sns as sns
 from tests.topic_queue import subscribe_queue
 
 from mlops_constructs import BusinessUnit, Network, Profile
-from mlops_constructs.drift_alarms.drift_alarms import TOLD, define_messages
+from mlops_constructs.drift_alarms.drift_alarms import NOTIFIED, define_messages
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.business_unit.key_policy import Place, shared_key_statements
@@ -55,7 +55,7 @@ class Unit(cdk.Stack):
             encryption_key=None if key is None else kms.Key.from_key_arn(self, "Key", key),
         )
         chats = sns.Topic(self, "Chats", master_key=unit.key, enforce_ssl=True)
-        place: dict[str, Any] = {"business_unit": unit, "endpoint_name": "forecast", "outcomes": TOLD}
+        place: dict[str, Any] = {"business_unit": unit, "endpoint_name": "forecast", "outcomes": NOTIFIED}
         define_messages(self, "Reported", topic=unit.topic, **place)
         define_messages(self, "Chat", topic=chats, is_chat=True, **place)
         cdk.CfnOutput(self, "Topic", value=unit.topic.topic_arn)
@@ -86,7 +86,7 @@ class DeployedUnit:
     def report(self, reason: str) -> None:
         """Put a monitor's report on the unit's bus."""
         detail = {
-            "subject": "forecast", "outcome": TOLD[0].value, "reason": reason,
+            "subject": "forecast", "outcome": NOTIFIED[0].value, "reason": reason,
             "attributes": {"advice": "look", "report_uri": "s3://reports/1"},
             "notification": to_dict(notification(reason)),
         }  # fmt: skip

@@ -50,7 +50,7 @@ def test_a_kept_cloud_runs_on_and_is_looked_at_by_the_commands_that_are_said(sho
     """The last of the printed commands stops it; an interrupted demo leaves nothing running, whatever the options."""
     home, reported = tmp_path / "kept", []
 
-    retail_demo.run(page=tmp_path / "page.html", say=reported.append, keep=home)
+    retail_demo.run(page=tmp_path / "page.html", echo=reported.append, keep=home)
 
     try:
         assert local_cloud.connect(home).clock()["scale"] == CLOCK_SCALE
@@ -62,7 +62,7 @@ def test_a_kept_cloud_runs_on_and_is_looked_at_by_the_commands_that_are_said(sho
         subprocess.run([sys.executable, "-m", "mlops_cli", *shlex.split(end)[1:]], cwd=ROOT, check=True)
 
     with pytest.raises(KeyboardInterrupt):
-        retail_demo.run(page=tmp_path / "page.html", say=reported.append, unit="interrupted", keep=home)
+        retail_demo.run(page=tmp_path / "page.html", echo=reported.append, unit="interrupted", keep=home)
     with pytest.raises(local_cloud.CloudError):
         local_cloud.connect(home)
 

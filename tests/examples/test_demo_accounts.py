@@ -163,6 +163,6 @@ def test_who_interrupts_it_leaves_nothing_running(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(AccountsTrip, "deploy_accounts", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        demo_accounts.run(page=tmp_path / "page.html", say=print, keep=tmp_path / "kept")
+        demo_accounts.run(page=tmp_path / "page.html", echo=print, keep=tmp_path / "kept")
     with pytest.raises(local_cloud.CloudError):
         local_cloud.connect(tmp_path / "kept")

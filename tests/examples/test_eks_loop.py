@@ -187,7 +187,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 def test_a_service_without_a_model_answers_503(shop: Shop) -> None:
     """Stack and namespace exist, and no model serves."""
     with pytest.raises(RefusedError, match="503"):
-        shop.loop.ask(ROWS, "too-early")
+        shop.loop.predict(ROWS, "too-early")
 
     assert shop.loop.live() is None
     assert {state.version for state in shop.loop.slots().values()} == {None}
@@ -197,7 +197,7 @@ def test_the_first_model_is_born_on_a_slot(shop: Shop) -> None:
     """It takes the slot without initial weight, with the capacity's number of pods, and gets all traffic."""
     shop.approve(3.0)
 
-    assert shop.loop.ask(ROWS, "first") == pytest.approx((6.0,))
+    assert shop.loop.predict(ROWS, "first") == pytest.approx((6.0,))
     live = shop.loop.live()
     assert live is not None
     assert shop.loop.serving_config() == live.config
@@ -225,7 +225,7 @@ def test_a_good_model_takes_over_and_the_other_slot_rests(shop: Shop) -> None:
 
     assert (traffic.broken, traffic.refused) == (0, 0), traffic.first_broken
     assert traffic.answered > 0
-    assert shop.loop.ask(ROWS, "second") == pytest.approx((8.0,))
+    assert shop.loop.predict(ROWS, "second") == pytest.approx((8.0,))
     assert "golden requests passed again on the serving fleet" in shop.loop.audit()[-1].reason
     assert shop.loop.serving_config() != before
     assert shop.loop.weights() == {"blue": 100, "green": 0}
@@ -242,7 +242,7 @@ def test_a_bad_model_goes_back_under_load(shop: Shop) -> None:
     assert traffic.broken == 0, traffic.first_broken
     assert 0 < traffic.refused < traffic.answered
     assert shop.loop.serving_config() == before
-    assert shop.loop.ask(ROWS, "after") == pytest.approx((8.0,))
+    assert shop.loop.predict(ROWS, "after") == pytest.approx((8.0,))
     assert shop.loop.verify_rest() == "slot green has no pods"
 
 
@@ -299,7 +299,7 @@ def test_an_image_that_turns_constant_goes_back_while_the_old_slot_waits(shop: S
     assert "got another answer " in reason
     assert "first row 0: got 1.0 after 7.0" in reason
     assert shop.loop.serving_config() == before
-    assert shop.loop.ask(ROWS, "still") == pytest.approx((8.0,))
+    assert shop.loop.predict(ROWS, "still") == pytest.approx((8.0,))
     assert shop.loop.verify_rest() == "slot green has no pods"
 
 
@@ -314,10 +314,10 @@ def test_an_image_that_turns_constant_after_its_promotion_goes_back_before_its_p
     assert shop.loop.weights()[str(live.slot)] == 100
     assert events.describe_rule(Name=rule)["State"] == "ENABLED"
     assert alarm in shop.loop.alarms()
-    assert shop.loop.ask(ROWS, "promoted") == pytest.approx((9.0,))
+    assert shop.loop.predict(ROWS, "promoted") == pytest.approx((9.0,))
 
     seen = {e["executionArn"] for e in shop.loop.executions("DeployMachineArn")}
-    while 1.0 not in {shop.loop.ask(ROWS, "again")[0] for _ in range(20)}:
+    while 1.0 not in {shop.loop.predict(ROWS, "again")[0] for _ in range(20)}:
         pass
     shop.loop.wait_execution("DeployMachineArn", seen, appear=120, finish=240)
 
@@ -325,7 +325,7 @@ def test_an_image_that_turns_constant_after_its_promotion_goes_back_before_its_p
     assert ": golden requests, sent again during probation: 1 of 1 golden requests failed: two: " in record.reason
     assert "got another answer than before it had traffic, first row 0: got 1.0 after 9.0" in record.reason
     assert record.requested_by == "golden requests of the probation"
-    assert shop.loop.ask(ROWS, "back") == pytest.approx((8.0,))
+    assert shop.loop.predict(ROWS, "back") == pytest.approx((8.0,))
     assert shop.loop.verify_rest() == f"slot {live.slot} has no pods"
     shop.until(lambda: events.describe_rule(Name=rule)["State"] == "DISABLED")
     assert alarm not in shop.loop.alarms()
@@ -347,4 +347,4 @@ def test_nobody_who_was_not_asked_counts_as_no_shift() -> None:
     with pytest.raises(Exception, match="no client sent a request"):
         loop.verify_shifts()
     with pytest.raises(RefusedError, match="refused"):
-        loop.ask(ROWS, "none")
+        loop.predict(ROWS, "none")

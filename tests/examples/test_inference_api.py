@@ -314,7 +314,7 @@ def test_python_of_the_page_is_answered(caller: dict[str, str], monkeypatch: pyt
     for name, value in caller.items():
         monkeypatch.setenv(name, value)
 
-    found = inference_caller.ask(f"{caller['API_URL']}{PATH}", [{"x": 2.0}])
+    found = inference_caller.predict(f"{caller['API_URL']}{PATH}", [{"x": 2.0}])
 
     assert found.values == [4.0]
     assert re.fullmatch(r"[\w-]{15}=", found.inference_id)

@@ -412,7 +412,7 @@ def test_two_who_bring_one_model_at_once_make_one_version(
     packed = pack(Path(folder), tmp_path / "a.tar.gz")
     requests, caller = _requests(sample), sample.as_registrant("sts").get_caller_identity()["UserId"]
     candidate = requests.upload(packed.archive, sha256=packed.sha256)
-    requested = [requests.ask(candidate, caller=caller, reason="at once") for _ in range(2)]
+    requested = [requests.send(candidate, caller=caller, reason="at once") for _ in range(2)]
     decided = [wait_for(lambda event=event: requests.decision(event)) for event in requested]
     assert sorted(each.decision for each in decided) == [Decision.KNOWN, Decision.STARTED]
     (execution,) = {each.execution for each in decided}
@@ -456,7 +456,7 @@ def test_a_swapped_archive_is_refused(sample: Sample, tmp_path: Path) -> None:
     sample.as_registrant("s3").put_object(Bucket=bucket, Key=key, Body=other.archive.read_bytes())
     caller = sample.as_registrant("sts").get_caller_identity()["UserId"]
     seen = {e["executionArn"] for e in sample.loop.executions("RetrainMachineArn")}
-    requests.ask(candidate, caller=caller, reason="swapped")
+    requests.send(candidate, caller=caller, reason="swapped")
     ended = sample.loop.wait_execution("RetrainMachineArn", seen, appear=60, finish=120, error="FAILED")
     found = requests.outcome(ended["executionArn"])
     assert found is not None

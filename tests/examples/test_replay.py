@@ -34,4 +34,4 @@ def test_fails_with_a_unit_that_there_is_not(tmp_path):
     with pytest.raises(
         ValueError, match="unit must be one of demand_forecasting, customer_behavior, dynamic_pricing, got 'x'"
     ):
-        run(page=tmp_path / "page.html", say=print, unit="x")
+        run(page=tmp_path / "page.html", echo=print, unit="x")

@@ -33,7 +33,7 @@ from mlops_constructs import (
     TrainingSetPlan,
 )
 from mlops_constructs.compliance.harness import check
-from mlops_constructs.drift_alarms.drift_alarms import TOLD
+from mlops_constructs.drift_alarms.drift_alarms import NOTIFIED
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts.events import DetailType, event_source
@@ -258,7 +258,7 @@ def test_what_the_monitor_finds_reaches_people(unit: Unit, wait_for: Callable[..
     attributes = {"advice": "look", "report_uri": "s3://reports/1"}
     detail = {
         "subject": f"{UNIT}-returns",
-        "outcome": TOLD[0].value,
+        "outcome": NOTIFIED[0].value,
         "reason": "returns moved",
         "attributes": attributes,
     }

@@ -103,7 +103,7 @@ def test_ends_with_the_process_that_owns_it(number: int, tmp_path: Path, wait_fo
         finally:
             session_processes.end(cloud.pid, grace=5)
     log = cloud.log_path.read_text()
-    assert f"its owner, process {owner.pid}, is gone" in log
+    assert f"its owner, process {owner.pid}, has ended" in log
     assert "embedded cloud: down" in log
     assert has_state(home)
 

@@ -58,15 +58,15 @@ class FrontDoorTrip:
     Args:
         cloud: The embedded cloud.
         assembly: The cloud assembly.
-        say: Called with one line per step.
+        echo: Called with one line per step.
     """
 
-    def __init__(self, cloud: Cloud, assembly: Path, say: Callable[[str], None]) -> None:
-        self._cloud, self._say = cloud, say
+    def __init__(self, cloud: Cloud, assembly: Path, echo: Callable[[str], None]) -> None:
+        self._cloud, self._echo = cloud, echo
         self.operations: list[Operation] = []
         self._hosted = Hosted(cloud, assembly)
         self._door = _Door(cloud, self._hosted)
-        say("two models were approved, and people signed in")
+        echo("two models were approved, and people signed in")
 
     def go(self) -> None:
         """Call every operation of the API and the console."""
@@ -97,7 +97,7 @@ class FrontDoorTrip:
         assert [answer.status for answer in answers] == [200, 200, 202, 202, 202], answers
         for answer, status in zip(answers[2:], (200, 200, 502), strict=True):
             self._ended(json.loads(answer.body)["id"], status)
-        self._say("models answered by IAM and by token, jobs ended")
+        self._echo("models answered by IAM and by token, jobs ended")
 
     def _ended(self, job: str, status: int) -> None:
         deadline = time.monotonic() + 120
@@ -111,7 +111,7 @@ class FrontDoorTrip:
             for who in ("rea", "ann", "ben"):
                 answer = self._hosted.ask(who, "GET", path)
                 assert answer.status == 200, (path, answer)
-        self._say("every page was read")
+        self._echo("every page was read")
 
     def _read_locally(self, paths: Sequence[str]) -> None:
         """Let an on-call user read with ``mlops console`` in their own role, as with every command."""
@@ -123,7 +123,7 @@ class FrontDoorTrip:
         for path in paths:
             answer = api.answer(HttpRequest(method="GET", path=f"{ROOT}{path}", headers={}, body=b""))
             assert answer.status == 200, (path, answer)
-        self._say("a person on call read pages in their own role")
+        self._echo("a person on call read pages in their own role")
 
     def _write(self, operation: str, who: str, number: str = "") -> None:
         hosted = self._hosted
@@ -138,7 +138,7 @@ class FrontDoorTrip:
         assert answer.status in (200, 202), (operation, answer)
         if operation == "rollBack":
             self._over(f"{path}/{answer.json['execution']}")
-        self._say(f"{operation} by {who}")
+        self._echo(f"{operation} by {who}")
 
     def _abort(self) -> None:
         hosted, page = self._hosted, f"/units/shown/endpoints/{ENDPOINT}"
@@ -153,7 +153,7 @@ class FrontDoorTrip:
                 assert (begun.status, time.monotonic() < deadline) == (202, True), begun
                 time.sleep(0.5)
         self._over(f"{page}/rollbacks/{begun.json['execution']}")
-        self._say("abortRollout by ann")
+        self._echo("abortRollout by ann")
 
     def _over(self, where: str) -> None:
         deadline = time.monotonic() + 240

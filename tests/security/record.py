@@ -33,28 +33,28 @@ from mlops_runtime.layers.layer_wheels import build_layers
 UNIT = "demand_forecasting"
 
 
-def record(folder: Path, say: Callable[[str], None], *, target: str = "sagemaker") -> None:
+def record(folder: Path, echo: Callable[[str], None], *, target: str = "sagemaker") -> None:
     """Run the loop once.
 
     Args:
         folder: Destination of the journal and the resource names.
-        say: Called with one line per step.
+        echo: Called with one line per step.
         target: ``sagemaker``, ``eks`` or ``front_door``. Default: ``sagemaker``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     list(build_layers(names=["monitor"]))
     if target == "front_door":
-        _record_front_door(folder, say)
+        _record_front_door(folder, echo)
     else:
-        _record_loop(folder, say, target)
+        _record_loop(folder, echo, target)
 
 
-def _record_front_door(folder: Path, say: Callable[[str], None]) -> None:
+def _record_front_door(folder: Path, echo: Callable[[str], None]) -> None:
     with tempfile.TemporaryDirectory(prefix="mlops-record-") as scratch:
         assembly = synthesize(Path(scratch), digest=DIGEST, context=flags())
         cloud = local_cloud.up(Path(scratch) / "cloud", clock_scale=120.0)
         try:
-            trip = FrontDoorTrip(cloud, assembly, say)
+            trip = FrontDoorTrip(cloud, assembly, echo)
             _keep_names(cloud, FRONT_DOOR, folder)
             trip.go()
             trip.keep(folder / OPERATIONS)
@@ -65,9 +65,9 @@ def _record_front_door(folder: Path, say: Callable[[str], None]) -> None:
             cloud.down(forget=True)
 
 
-def _record_loop(folder: Path, say: Callable[[str], None], target: str) -> None:
+def _record_loop(folder: Path, echo: Callable[[str], None], target: str) -> None:
     replay, travel = UNITS[UNIT]
-    trip = EksTrip(replay, say) if target == "eks" else Trip(replay, say)
+    trip = EksTrip(replay, echo) if target == "eks" else Trip(replay, echo)
     with tempfile.TemporaryDirectory(prefix="mlops-record-") as scratch:
         home = Path(scratch) / "cloud"
         try:
@@ -84,7 +84,7 @@ def _record_loop(folder: Path, say: Callable[[str], None], target: str) -> None:
                     travel(trip)
                 _roll_back_by_hand(trip)
             except Missed:
-                say("a step missed: what was called until then is kept")
+                echo("a step missed: what was called until then is kept")
             deployer.destroy(trip.running, Path(scratch) / "assembly", [replay.stack])
         finally:
             _keep_journal(home, folder)

@@ -31,7 +31,7 @@ class Handler(BaseHTTPRequestHandler):
         """Return one number per row for ``{"instances": [{"price": 7.5, "promoted": 1.0}]}``, and a 4xx for other requests."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path != "/invocations":
-            return self.answer(404, {"error": "ask /invocations"})
+            return self.answer(404, {"error": "send requests to /invocations"})
         if self.headers.get_content_type() != "application/json":
             return self.answer(415, {"error": "the content type must be application/json"})
         try:

@@ -25,7 +25,7 @@ def golden_requests() -> list[GoldenRequest]:
     rows = sorted(_requests(TYPICAL_FORTNIGHT), key=_rate)
     median, never = rows[len(rows) // 2], [row for row in rows if row["days_since_purchase"] is None]
     late = _requests(THANKSGIVING_FORTNIGHT)[::75]
-    nothing_said = {**median, **dict.fromkeys(DEMOGRAPHICS.feature_names)}
+    no_demographics = {**median, **dict.fromkeys(DEMOGRAPHICS.feature_names)}
     return [
         within("regular buyers", rows[-8:], low=0.5, high=1),
         within("typical household", [median], low=0.02, high=0.98),
@@ -34,7 +34,7 @@ def golden_requests() -> list[GoldenRequest]:
         as_csv("typical rows as CSV", rows[100::200], low=0, high=1),
         within("Thanksgiving fortnight", late, low=0, high=1),
         within("unseen category", [{**median, "category": "NEW IN THE STORE"}], low=0.02, high=0.98),
-        within("nothing said of the household", [nothing_said], low=0.02, high=0.98),
+        within("nothing said of the household", [no_demographics], low=0.02, high=0.98),
         within("many rows", rows[::14], low=0, high=1),
         *boundary_requests(
             [

@@ -107,7 +107,7 @@ class ImportedBusinessUnit(Construct):
         super().__init__(scope, id)
         self._name, self._profile, self._rules = name, profile, platform_rules
         self._subnet_count = profile.zones if subnet_count is None else subnet_count
-        self._asked: set[str] = set()
+        self._warned_calls: set[str] = set()
         self._connectivity = DependencyGroup()
         self._sweeper: Sweeper | None = None
         # CloudFormation rejects the deletion of the owner's stack, before deleting any resource, while this import exists
@@ -276,11 +276,11 @@ class ImportedBusinessUnit(Construct):
 
     def admit_rules(self) -> None:
         """Warn that the owner's stack must let rules publish to the topic."""
-        self._ask_owner("admit_rules()")
+        self._warn_once("admit_rules()")
 
     def read_from(self, unit: str) -> None:
         """Warn that the owner's stack must allow reads of another unit's data in the permissions boundary."""
-        self._ask_owner(f"read_from({unit!r})")
+        self._warn_once(f"read_from({unit!r})")
 
     def publish_entry(self, scope: Construct, id: str, entry: Entry) -> ssm.StringParameter:
         """Define the SSM parameter by which the CLI finds a resource of the unit."""
@@ -299,7 +299,7 @@ class ImportedBusinessUnit(Construct):
         """Warn of services for which a network that the owner's stack created may have no endpoint."""
         missing = sorted(set(services) - set(INTERFACE_ENDPOINTS))
         if missing:
-            self._ask_owner(f"reach({missing!r})")
+            self._warn_once(f"reach({missing!r})")
 
     def own_bucket(self, bucket: s3.Bucket) -> None:
         """Add a bucket to the unit: in DEVELOPMENT it is emptied when it leaves the stack."""
@@ -335,9 +335,9 @@ class ImportedBusinessUnit(Construct):
     def _bucket(self, id: str, field: str) -> s3.IBucket:
         return s3.Bucket.from_bucket_attributes(self, id, bucket_name=self._read(field), encryption_key=self.key)
 
-    def _ask_owner(self, call: str) -> None:
-        if call not in self._asked:
-            self._asked.add(call)
+    def _warn_once(self, call: str) -> None:
+        if call not in self._warned_calls:
+            self._warned_calls.add(call)
             warn(self, IMPORTED_UNIT, unit=self._name, call=call)
 
     def _read(self, field: str) -> str:

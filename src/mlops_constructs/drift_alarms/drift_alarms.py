@@ -27,7 +27,7 @@ from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.price import price_table
 
 # findings, or missing monitoring. Missing labels or too few rows need no notification: the alarm Labels fires if they persist
-TOLD = (
+NOTIFIED = (
     MonitorState.VIOLATION,
     MonitorState.NO_CAPTURE,
     MonitorState.MONITOR_NOT_RUN,
@@ -39,11 +39,11 @@ SILENT = (MonitorState.NO_TRAFFIC,)
 
 _RETRAINS = ("features", "quality")
 # an endpoint may have hours without requests, and without expected hours a monitor cannot know which
-_TELLS_SILENCE = cdk.Duration.days(1)
+_SILENCE_INTERVAL = cdk.Duration.days(1)
 _URL = re.compile(r"https?://[^\s?#/]+(/[^\s?#]*)?")
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutCompositeAlarm.html: 1,024 with the link
 _LONGEST = 700
-_TOLD_ABOVE = (
+_NOTIFIED_BY_COMPOSITE = (
     "the composite alarm of its severity notifies the topic, once for all alarms that fire together; "
     "rejected: an action of its own, which would notify the same people twice"
 )
@@ -319,14 +319,14 @@ class DriftAlarms(Construct):
 
     def _define_messages(self, traffic: ExpectedTraffic | None) -> None:
         name = self._monitor.endpoint.endpoint_name
-        tell = partial(define_messages, self, business_unit=self._unit, endpoint_name=name, page=self._page)
-        tell("Reported", outcomes=TOLD, topic=self._topics[Severity.CRITICAL])
+        add_messages = partial(define_messages, self, business_unit=self._unit, endpoint_name=name, page=self._page)
+        add_messages("Reported", outcomes=NOTIFIED, topic=self._topics[Severity.CRITICAL])
         if self._chat is not None:
-            tell("Chat", outcomes=TOLD, topic=self._chat, is_chat=True)
+            add_messages("Chat", outcomes=NOTIFIED, topic=self._chat, is_chat=True)
         if traffic is not None:
             return
-        if self._monitor.interval.to_seconds(integral=False) >= _TELLS_SILENCE.to_seconds(integral=False):
-            tell("Silent", outcomes=SILENT, topic=self._topics[Severity.WARNING])
+        if self._monitor.interval.to_seconds(integral=False) >= _SILENCE_INTERVAL.to_seconds(integral=False):
+            add_messages("Silent", outcomes=SILENT, topic=self._topics[Severity.WARNING])
         else:
             warn(self, NO_TRAFFIC_ALARM, schedule=self._monitor.interval.to_human_string())
 
@@ -399,7 +399,7 @@ def _define_alarm(scope: Construct, child: Child, monitor: IModelMonitor) -> clo
         treat_missing_data=child.missing,
         alarm_description=f"{monitor.endpoint.endpoint_name}: {child.severity}: {child.description}",
     )
-    acknowledge_family(alarm, "CloudWatchAlarmAction", _TOLD_ABOVE)
+    acknowledge_family(alarm, "CloudWatchAlarmAction", _NOTIFIED_BY_COMPOSITE)
     return alarm
 
 

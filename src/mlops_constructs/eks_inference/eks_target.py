@@ -5,18 +5,24 @@ from dataclasses import dataclass
 
 from mlops_constructs._arguments import checked
 from mlops_constructs._state_machine import NOW, State, assign, choose, invoke, task, wait
-from mlops_constructs.rollout.candidate_states import AGAIN_PASSED, CHECK_SECONDS, NOT_ASKED, WHY_UNLIKE, ask_golden
+from mlops_constructs.rollout.candidate_states import (
+    AGAIN_PASSED,
+    CHECK_SECONDS,
+    NOT_REPEATED,
+    WHY_UNLIKE,
+    golden_state,
+)
 from mlops_constructs.rollout.evidence_states import (
-    ASKS,
+    COMPARES,
     COUNTED,
     IS_DOUBTED,
     STOPPED,
     WHY_DOUBTED,
     WHY_STOPPED,
-    ask_states,
-    ask_verdict,
     look_at_alarms,
+    poll_verdict_states,
     put_alarms_states,
+    verdict_state,
 )
 from mlops_constructs.rollout.rollout_policy import (
     FAILED,
@@ -47,21 +53,21 @@ _HEALTHY = "$count($states.result.TargetHealthDescriptions[TargetHealth.State = 
 # a step ends once the evidence shows that the new fleet is good. The last step has no comparison: it continues while evidence
 # against the fleet exists, or until there are requests
 _IS_DECIDED = (
-    f"($not({ASKS}) or ($step + 1 < $count($plan.eks.steps) ? $compared.action = 'enough' : "
+    f"($not({COMPARES}) or ($step + 1 < $count($plan.eks.steps) ? $compared.action = 'enough' : "
     f"($compared.evidence < {DOUBTFUL:g} and $compared.calls >= $plan.min_invocations)))"
 )
 # golden requests before they are sent again, and the step of the last time
-_NOT_ASKED_YET = {**NOT_ASKED, "step": -1}
+_NOT_REPEATED_YET = {**NOT_REPEATED, "step": -1}
 _IS_REHEARSED = "$exists($plan.rehearsal.golden)"
-_IS_ASKED_AGAIN = "$exists($plan.again.golden)"
+_IS_REPEATED = "$exists($plan.again.golden)"
 # half-way through the bake time with all traffic
-_IS_TIME_TO_ASK = (
-    f"{_IS_ASKED_AGAIN} and $again.step < $step and $step + 1 = $count($plan.eks.steps) and "
+_IS_TIME_TO_REPEAT = (
+    f"{_IS_REPEATED} and $again.step < $step and $step + 1 = $count($plan.eks.steps) and "
     "$toMillis($now()) >= $bake_until - $plan.eks.bake * 500"
 )
 # start of the comparison of metrics
 COMPARED_SINCE = f"{{% {_IS_REHEARSED} ? $fromMillis($toMillis($now()) + 60000) : $now() %}}"
-_ASKED_ANSWER = "{% $merge([$states.result.Payload, {'asked': true, 'step': $step}]) %}"
+_REPEATED_ANSWER = "{% $merge([$states.result.Payload, {'asked': true, 'step': $step}]) %}"
 _NO_ANSWER = "{% {'asked': true, 'passed': true, 'reason': '', 'step': $step} %}"
 
 
@@ -85,7 +91,7 @@ class SlotGolden:
     def check(self, *, next_state: str, catch: str) -> State:
         """Return the state that tests the candidate before it receives traffic, and the live slot; the result is ``$golden``."""
         slots = {"slot": "{% $plan.rehearsal.slot %}", "live_slot": "{% $plan.rehearsal.live_slot %}"}
-        return ask_golden(
+        return golden_state(
             self.golden_arn,
             {"mode": "check", "endpoint": self.endpoint_name, **slots},
             part="rehearsal",
@@ -97,14 +103,14 @@ class SlotGolden:
 
     def again(self, *, next_state: str, catch: str) -> State:
         """Return the state that tests the candidate while it serves; the result is ``$again``."""
-        state = ask_golden(
+        state = golden_state(
             self.golden_arn,
             {"mode": "again", "endpoint": self.endpoint_name, "slot": "{% $plan.again.slot %}"},
             part="again",
             partition=self.partition,
             next_state=next_state,
             catch=catch,
-            answer={"again": _ASKED_ANSWER},
+            answer={"again": _REPEATED_ANSWER},
         )
         # a failure during the bake is ignored: the check before a promotion decides
         state["Catch"][0]["Assign"] |= {"again": _NO_ANSWER}
@@ -192,7 +198,7 @@ class SlotSteps:
             # restored weights apply from now on
             "IsSlotLeft": choose(("$applied or $plan.eks.is_left", "AwaitDrained"), default=next_state),
             "AwaitDrained": wait(_DRAIN_SECONDS, "IdleSlot"),
-            "IdleSlot": self._ask("idle", next_state=next_state, catch=next_state),
+            "IdleSlot": self._invoke_slot("idle", next_state=next_state, catch=next_state),
         }
 
     def _start_states(self) -> dict[str, State]:
@@ -203,10 +209,12 @@ class SlotSteps:
             "observed": {"is_ready": False, "is_failed": False, "pods": 0, "reason": "its state could not be read"},
             "targets": "",
             "step": 0,
-            **({} if self.golden is None else {"again": _NOT_ASKED_YET}),
+            **({} if self.golden is None else {"again": _NOT_REPEATED_YET}),
         }
         return {
-            "ApplySlot": self._ask("apply", next_state="HasAbort", catch="ApplyFailed", assign=made, caught=made),
+            "ApplySlot": self._invoke_slot(
+                "apply", next_state="HasAbort", catch="ApplyFailed", assign=made, caught=made
+            ),
             "ApplyFailed": self._back("FAILED", "'slot ' & $plan.eks.slot & ' could not be deployed: ' & $caught"),
             # a person may abort while the pods start
             "HasAbort": choose(("$count($plan.watched) > 0", "LookBefore"), default="ObserveSlot"),
@@ -270,17 +278,19 @@ class SlotSteps:
         }
         ends = "($toMillis($now()) < $bake_until ? $bake_until : $bake_limit)"
         rest = f"$ceil(({ends} - $toMillis($now())) / 1000)"
-        asks, asked = ask_states(verdict_arn=self.verdict_arn, next_state="IsBaked", partition=self.partition)
+        first, compared = poll_verdict_states(
+            verdict_arn=self.verdict_arn, next_state="IsBaked", partition=self.partition
+        )
         return {
             "Shift": self._weigh("$plan.eks.steps[$step]", next_state="IsWatched", catch="ShiftFailed", assign=baked),
             "IsWatched": choose(("$count($plan.watched) > 0", "LookAtAlarms"), default="IsNearEnd"),
             "LookAtAlarms": look_at_alarms(next_state="IsQuiet", catch="NoEvidence", partition=self.partition),
-            "IsQuiet": choose(("$ringing != ''", "Rings"), default=asks),
-            **asked,
+            "IsQuiet": choose(("$ringing != ''", "Rings"), default=first),
+            **compared,
             "IsBaked": choose(
                 (STOPPED, "Stopped"),
                 ("$toMillis($now()) > $deadline", "TooLate"),
-                *(() if self.golden is None else ((_IS_TIME_TO_ASK, "AskInBake"),)),
+                *(() if self.golden is None else ((_IS_TIME_TO_REPEAT, "AskInBake"),)),
                 ("$toMillis($now()) >= $bake_limit", "IsNearEnd"),
                 (f"$toMillis($now()) >= $bake_until and {_IS_DECIDED}", "IsNearEnd"),
                 default="Bake",
@@ -314,7 +324,7 @@ class SlotSteps:
         return {
             "AskInBake": self.golden.again(next_state="IsStillGolden", catch="IsBaked"),
             "IsStillGolden": choose(("$again.passed", "IsBaked"), default="Unlike"),
-            "HasAgain": choose((_IS_ASKED_AGAIN, "AskAgain"), default="IsLastStep"),
+            "HasAgain": choose((_IS_REPEATED, "AskAgain"), default="IsLastStep"),
             "AskAgain": self.golden.again(next_state="IsGoldenAgain", catch="AgainUnknown"),
             "IsGoldenAgain": choose(("$again.passed", "IsLastStep"), default="Unlike"),
             "GoldenAgain": assign(PROMOTED, shown=f"{{% $shown & '{AGAIN_PASSED}' %}}"),
@@ -326,8 +336,8 @@ class SlotSteps:
         evident = "IsLastStep" if self.golden is None else "HasAgain"
         kept = () if self.golden is None else (("$again.asked", "GoldenAgain"),)
         return {
-            "NeedsEvidence": choose((ASKS, "LastVerdict"), default=evident),
-            "LastVerdict": ask_verdict(
+            "NeedsEvidence": choose((COMPARES, "LastVerdict"), default=evident),
+            "LastVerdict": verdict_state(
                 verdict_arn=self.verdict_arn,
                 next_state="IsEvidenceEnough",
                 catch="NoEvidence",
@@ -394,9 +404,9 @@ class SlotSteps:
 
     def _observe(self, *, next_state: str) -> State:
         answer = {"observed": "{% $states.result.Payload %}"}
-        return self._ask("observe", next_state=next_state, catch="IsSlotLate", assign=answer)
+        return self._invoke_slot("observe", next_state=next_state, catch="IsSlotLate", assign=answer)
 
-    def _ask(
+    def _invoke_slot(
         self,
         action: str,
         *,

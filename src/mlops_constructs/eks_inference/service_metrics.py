@@ -9,7 +9,7 @@ from aws_cdk import aws_sns as sns
 
 from constructs import Construct
 from mlops_constructs.eks_inference.slot_load_balancer import ServiceLoadBalancer
-from mlops_constructs.model_endpoint.endpoint_alarms import OFTEN_SAYS
+from mlops_constructs.model_endpoint.endpoint_alarms import OFTEN_TEXT
 from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_runtime.contracts.rollout import RolloutSpec
 
@@ -224,7 +224,7 @@ def define_errors_alarm(
         comparison_operator=_AT_LEAST,
         treat_missing_data=_SILENCE,
         alarm_description=(
-            f"{name} answered with {OFTEN_SAYS}; check the targets' health and the pods' log, or start the Deploy machine with "
+            f"{name} answered with {OFTEN_TEXT}; check the targets' health and the pods' log, or start the Deploy machine with "
             "reason=rollback"
         ),
     )

@@ -345,7 +345,9 @@ def job_service_statements(home: Construct, connection: glue.CfnConnection) -> l
     ]
 
 
-def tell_failures(scope: Construct, job: DefinedJob, dead_letters: sqs.IQueue, *, business_unit: IBusinessUnit) -> None:
+def report_failures(
+    scope: Construct, job: DefinedJob, dead_letters: sqs.IQueue, *, business_unit: IBusinessUnit
+) -> None:
     """Send each run that ends without a result to the dead-letter queue, which has an alarm.
 
     See: https://docs.aws.amazon.com/glue/latest/dg/automating-awsglue-with-cloudwatch-events.html
@@ -467,7 +469,7 @@ def define_ingest(
     role = consumer.function.role
     assert role is not None  # noqa: S101 - set by define_function
     if large is not None:
-        tell_failures(home, large, consumer.dead_letter_queue, business_unit=business_unit)
+        report_failures(home, large, consumer.dead_letter_queue, business_unit=business_unit)
     return DefinedIngest(
         bucket=bucket,
         kept_days=int(ingest.retention.to_days()),

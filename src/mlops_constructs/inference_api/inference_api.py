@@ -69,7 +69,7 @@ class _Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ask:
+class _ModelMethod:
     """A method of a model: its path below the model's, integration, responses and HTTP verb."""
 
     path: str
@@ -219,8 +219,8 @@ class InferenceApi(Construct):
             endpoint.keep_promise(request)
         else:
             warn(self, UNCHECKED_PROMISE, model=name, endpoint=endpoint.endpoint_name, file=request.name)
-        asks = self._asks(endpoint, longest, own_server=own_server, server_name=server_name)
-        methods = self._define_methods(name, asks, request)
+        declared = self._model_methods(endpoint, longest, own_server=own_server, server_name=server_name)
+        methods = self._define_methods(name, declared, request)
         if isinstance(endpoint, EksInferenceService):
             self._connect(endpoint, methods)
         self._models[name] = _Model(
@@ -234,7 +234,7 @@ class InferenceApi(Construct):
         if max_rate is None:
             warn(self, NO_API_THROTTLE, model=name)
         if self._plans or self._access.is_by_key:
-            self._ask_for_keys(methods)
+            self._require_keys(methods)
         self._describe()
 
     def add_plan(self, name: str, *, rate: float, burst: int, quota: Quota | None = None) -> gateway.UsagePlan:
@@ -270,7 +270,7 @@ class InferenceApi(Construct):
         )
         self._plans[name] = plan
         for model in self._models.values():
-            self._ask_for_keys(model.methods)
+            self._require_keys(model.methods)
         self._describe()
         return plan
 
@@ -388,30 +388,30 @@ class InferenceApi(Construct):
             if method.http_method == "POST":
                 self._change(self._link.connect(method, service))
 
-    def _asks(
+    def _model_methods(
         self,
         endpoint: IModelEndpoint | EksInferenceService,
         timeout: cdk.Duration,
         *,
         own_server: bool,
         server_name: str | None,
-    ) -> list[_Ask]:
+    ) -> list[_ModelMethod]:
         """Return the methods of a model: jobs of an asynchronous endpoint, or predictions."""
         if isinstance(endpoint, ModelEndpoint) and endpoint.exchange is not None:
             jobs = self._jobs_of(endpoint, endpoint.exchange)
-            read = _Ask(
+            read = _ModelMethod(
                 path=f"{JOBS}/{{id}}",
                 integration=jobs.reading(),
                 responses=job_answers("200", "202", "404", "502", "503"),
                 verb="GET",
             )
-            return [_Ask(path=JOBS, integration=jobs.submission(), responses=job_answers("202", "503")), read]
+            return [_ModelMethod(path=JOBS, integration=jobs.submission(), responses=job_answers("202", "503")), read]
         if isinstance(endpoint, EksInferenceService):
             integration = service_integration(endpoint, server_name=server_name, timeout=timeout, own_server=own_server)
         else:
             self._invoke.add_resources(endpoint.endpoint_arn)
             integration = _integration(endpoint, self._invoking_role(), timeout, own_server=own_server)
-        return [_Ask(path="predictions", integration=integration, responses=method_answers())]
+        return [_ModelMethod(path="predictions", integration=integration, responses=method_answers())]
 
     def _jobs_of(self, endpoint: ModelEndpoint, exchange: Exchange) -> EndpointJobs:
         """Return the construct of an endpoint's jobs, defined once per endpoint."""
@@ -427,7 +427,9 @@ class InferenceApi(Construct):
             )
         return self._jobs[name]
 
-    def _define_methods(self, name: str, asks: Sequence[_Ask], request: RequestSchema) -> tuple[gateway.Method, ...]:
+    def _define_methods(
+        self, name: str, declared: Sequence[_ModelMethod], request: RequestSchema
+    ) -> tuple[gateway.Method, ...]:
         model = gateway.CfnModel(
             self._api,
             f"Model-{name}",
@@ -446,17 +448,17 @@ class InferenceApi(Construct):
             kind = gateway.AuthorizationType.IAM if self._access.signs else gateway.AuthorizationType.NONE
             scopes = [self._access.scope] if has_token and self._access.scope is not None else None
             below = [
-                resource.resource_for_path(ask.path).add_method(
-                    ask.verb,
-                    ask.integration,
-                    request_models={JSON: bodies} if ask.verb == "POST" else None,
+                resource.resource_for_path(each.path).add_method(
+                    each.verb,
+                    each.integration,
+                    request_models={JSON: bodies} if each.verb == "POST" else None,
                     request_validator=self._validator,
-                    method_responses=ask.responses,
+                    method_responses=each.responses,
                     authorization_type=gateway.AuthorizationType.COGNITO if has_token else kind,
                     authorizer=authorizer,
                     authorization_scopes=scopes,
                 )
-                for ask in asks
+                for each in declared
             ]
             show = resource.add_method(
                 "GET",
@@ -496,7 +498,7 @@ class InferenceApi(Construct):
             )
         return self._role
 
-    def _ask_for_keys(self, methods: tuple[gateway.Method, ...]) -> None:
+    def _require_keys(self, methods: tuple[gateway.Method, ...]) -> None:
         for method in methods:
             _resource(method).add_property_override("ApiKeyRequired", True)
             self._change({method.node.path: "key"})

@@ -11,7 +11,7 @@ from aws_cdk import aws_sns as sns
 
 from constructs import Construct
 from mlops_constructs.compliance import acknowledge, acknowledge_family
-from mlops_constructs.model_endpoint.endpoint_alarms import OFTEN_SAYS, define_often_alarm
+from mlops_constructs.model_endpoint.endpoint_alarms import OFTEN_TEXT, define_often_alarm
 from mlops_runtime.inference_api.open_api import STAGE
 
 _FIVE_MINUTES = cdk.Duration.minutes(5)
@@ -142,7 +142,7 @@ def define_alarms(
         calls=of("Count", cloudwatch.Stats.SUM),
         topic=topic,
         description=(
-            f"{name} answered {OFTEN_SAYS}; find the model in the access log and the cause by the alarm of its endpoint"
+            f"{name} answered {OFTEN_TEXT}; find the model in the access log and the cause by the alarm of its endpoint"
         ),
     )
     return {"late": timeouts, "errors": errors}

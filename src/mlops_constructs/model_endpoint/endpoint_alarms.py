@@ -8,7 +8,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 from mlops_constructs.model_endpoint.endpoint_metrics import ModelEndpointBase
 from mlops_runtime.contracts.rollout import RolloutSpec
-from mlops_runtime.rollout.fleet_alarms import WORSE, WORSE_DATAPOINTS, WORSE_PERIODS, WORSE_SAYS
+from mlops_runtime.rollout.fleet_alarms import WORSE, WORSE_DATAPOINTS, WORSE_PERIODS, WORSE_TEXT
 
 _ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 _AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
@@ -16,7 +16,7 @@ _AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 _SILENCE = cloudwatch.TreatMissingData.NOT_BREACHING
 # with few calls the minimum count decides, with many the share
 OFTEN = "IF(errors >= 5 AND errors > 0.01 * calls, 1, 0)"
-OFTEN_SAYS = "5xx at least 5 times and on more than 1 % of its calls in each of three periods of five minutes"
+OFTEN_TEXT = "5xx at least 5 times and on more than 1 % of its calls in each of three periods of five minutes"
 
 
 def define_errors_alarm(
@@ -38,7 +38,7 @@ def define_errors_alarm(
         calls=endpoint.metric_invocation_5xx_errors(statistic=cloudwatch.Stats.SAMPLE_COUNT),
         topic=topic,
         description=(
-            f"{endpoint.endpoint_name} answered with {OFTEN_SAYS}; read /aws/sagemaker/Endpoints/{endpoint.endpoint_name}, or "
+            f"{endpoint.endpoint_name} answered with {OFTEN_TEXT}; read /aws/sagemaker/Endpoints/{endpoint.endpoint_name}, or "
             f"{fix}"
         ),
     )
@@ -123,7 +123,7 @@ def define_rollback_errors(
         metrics = {"n": of_config(calls), "x": of_config(total), "all_n": of(calls), "all_x": of(total)}
         watched = cloudwatch.MathExpression(expression=WORSE, using_metrics=metrics, label="worse", period=period)
         periods = max(1, min(WORSE_PERIODS, policy.bake // policy.alarm_period))
-        most, datapoints, description = 0, min(WORSE_DATAPOINTS, periods), WORSE_SAYS
+        most, datapoints, description = 0, min(WORSE_DATAPOINTS, periods), WORSE_TEXT
     else:
         watched, periods, most, datapoints = of(total), 1, policy.max_error_count, 1
         description = f"more than {most} errors of {endpoint.endpoint_name} in {policy.alarm_period} s"

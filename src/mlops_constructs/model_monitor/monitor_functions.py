@@ -302,7 +302,7 @@ def define_job(access: MonitorAccess, job: MonitorJob, *, spec: MonitorSpec, win
         else None
     )
     role, group = _define_role(access, job, code), _group(access, job)
-    _tell_failures(access)
+    _report_failures(access)
     function = define_function(
         scope,
         "Start",
@@ -409,7 +409,7 @@ def _start_statements(
     ]
 
 
-def _tell_failures(access: MonitorAccess) -> None:
+def _report_failures(access: MonitorAccess) -> None:
     """Send each failed run to the dead-letter queue, which has an alarm.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html

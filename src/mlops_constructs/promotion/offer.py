@@ -71,9 +71,9 @@ class Offer(Construct):
         self._bucket, self._group_name = business_unit.artifacts, f"{business_unit.name}-{model}"
         links = [served.link(target=target.linked) for target in targets]
         # targets in another Region do not read packages, as their functions cannot reach services of this Region
-        asking = [link.group_statement() for link in links if link.target.region == here.region]
-        if asking:
-            policy = {"Version": "2012-10-17", "Statement": asking}
+        group_statements = [link.group_statement() for link in links if link.target.region == here.region]
+        if group_statements:
+            policy = {"Version": "2012-10-17", "Statement": group_statements}
             raise_if_any(scope, "InvalidModelRegistry", [_group_problem(policy, targets)])
             group.model_package_group_policy = policy
             _acknowledge_readers(group, [target for target in targets if target.region == here.region])

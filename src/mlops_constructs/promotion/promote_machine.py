@@ -34,7 +34,7 @@ MESSAGE_VARIABLES = {
     "model_sha256": "$facts.model_sha256",
     "evaluation_uri": "$kept.metadata.evaluation_uri",
 }
-_ASKED = {"record_uri": "{% $uri %}", "record_sha256": "{% $sha256 %}", "execution": "{% $execution %}"}
+_RELEASE = {"record_uri": "{% $uri %}", "record_sha256": "{% $sha256 %}", "execution": "{% $execution %}"}
 # errors that are not retried
 _ABSENT: State = {
     "ErrorEquals": ["Ecr.ImageNotFoundException", "Ecr.RepositoryNotFoundException"],
@@ -154,7 +154,7 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
             reason="{% 'the release record ' & $uri & ' could not be copied: ' & $caught %}",
             may_pass=True,
         ),
-        "Plan": _ask(
+        "Plan": _plan_state(
             plan,
             partition,
             next_state="IsTaken",
@@ -190,12 +190,14 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
             "Refused", reason="{% 'an object of the release could not be copied: ' & $caught %}", may_pass=True
         ),
         # the source may withdraw its approval during the copies, so check again before storing and signing
-        "AskAgain": _ask(plan, partition, next_state="IsStillTaken", assign={"again": "{% $states.result.Payload %}"}),
+        "AskAgain": _plan_state(
+            plan, partition, next_state="IsStillTaken", assign={"again": "{% $states.result.Payload %}"}
+        ),
         "IsStillTaken": choose(("$again.verdict = 'TAKEN'", "Keep"), default="NotTaken"),
         "NotTaken": assign("Refused", reason="{% $again.reason %}", may_pass="{% $again.may_pass %}"),  # noqa: S106
         "Keep": invoke(
             plan.keeper_arn,
-            {**_ASKED, "step": "keep", **({"image_registry": "{% $image_registry %}"} if plan.shares_images else {})},
+            {**_RELEASE, "step": "keep", **({"image_registry": "{% $image_registry %}"} if plan.shares_images else {})},
             partition=partition,
             next_state="IsKept",
             catch="Caught",
@@ -207,11 +209,11 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
     }
 
 
-def _ask(plan: PromotePlan, partition: str, *, next_state: str, assign: Mapping[str, str]) -> State:
+def _plan_state(plan: PromotePlan, partition: str, *, next_state: str, assign: Mapping[str, str]) -> State:
     """Return the state that checks the record and, if the source is in the same Region, the package's approval there."""
     return invoke(
         plan.plan_arn,
-        {**_ASKED, "now": NOW},
+        {**_RELEASE, "now": NOW},
         partition=partition,
         next_state=next_state,
         catch="Caught",
@@ -270,7 +272,7 @@ def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
         "Decide": invoke(
             plan.keeper_arn,
             {
-                **_ASKED,
+                **_RELEASE,
                 "step": "decide",
                 "package": "{% $package %}",
                 "binding": "{% $binding %}",
@@ -346,7 +348,7 @@ def _end_states(plan: PromotePlan, partition: str) -> dict[str, State]:
         "Record": invoke(
             plan.keeper_arn,
             {
-                **_ASKED,
+                **_RELEASE,
                 "step": "record",
                 "outcome": "{% $outcome %}",
                 "reason": "{% $reason %}",

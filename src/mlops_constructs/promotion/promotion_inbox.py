@@ -82,9 +82,9 @@ class PromotionAccess:
 
     def reader(self) -> list[iam.PolicyStatement]:
         """Return the reader's permissions: read the copied record, the newest release and, in its Region, the source's packages."""
-        asks = self.link.source.region == self.link.target.region
+        is_same_region = self.link.source.region == self.link.target.region
         return [
-            *([self.link.recheck_statement()] if asks else []),
+            *([self.link.recheck_statement()] if is_same_region else []),
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._incoming(RECORD_FILE)]),
             iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.table.table_arn]),
             key_statement(self.unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
@@ -196,7 +196,7 @@ class PromotionInbox(Construct):
         self._guard = self._define_guard()
         self._bus = served.mailbox.bus
         self._offers = self._feed_offers()
-        served.tell(source, self._table)
+        served.report_to(source, self._table)
         self._alarm = self._define_alarm()
         if isinstance(unit.artifacts, s3.Bucket):
             unit.artifacts.add_lifecycle_rule(

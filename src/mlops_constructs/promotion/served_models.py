@@ -30,7 +30,7 @@ from mlops_runtime.promotion.stopped_rules import STOPPED_METRIC
 from mlops_runtime.promotion.target_environment import ServedSettings
 
 _RECHECK = cdk.Duration.hours(1)
-_TOLD = (DetailType.MODEL_SERVED.value, DetailType.RETRAINING_REQUESTED.value)
+_REPORTED = (DetailType.MODEL_SERVED.value, DetailType.RETRAINING_REQUESTED.value)
 # other outcomes, such as requests to this unit's pipelines, are not sent to other environments
 _OUTCOMES = ("PROMOTED", "ROLLED_BACK", "DELETED", WANTED)
 _WILDCARD_REASON = (
@@ -64,7 +64,7 @@ class ServedModels(Construct):
         self._pipelines: list[str] = []
         self._alarms: tuple[str, ...] = ()
         self._champion: str | None = None
-        self._speaks = False
+        self._has_events = False
         self._rules: list[events.Rule] = []
         self._described: list[iam.PolicyStatement] = []
         self._recheck = events.Rule(
@@ -81,7 +81,7 @@ class ServedModels(Construct):
         for target in self._targets:
             self._mailbox.admit(target, self.link(target=target.linked))
         if self._targets:
-            self._hear()
+            self._receive_reports()
         business_unit.tag(self)
 
     @property
@@ -148,7 +148,7 @@ class ServedModels(Construct):
             organization=None if rules is None else rules.organization_id,
         )
 
-    def tell(self, source: Environment, offers: dynamodb.ITable) -> None:
+    def report_to(self, source: Environment, offers: dynamodb.ITable) -> None:
         """Report the models served in this environment and downstream to a source.
 
         Args:
@@ -165,13 +165,13 @@ class ServedModels(Construct):
             description=f"Served versions of {self._group_name}, for {source.name}",
             event_pattern=events.EventPattern(
                 source=[event_source(self._unit.name)],
-                detail_type=list(_TOLD),
+                detail_type=list(_REPORTED),
                 detail={"subject": [self._group_name], "outcome": list(_OUTCOMES)},
             ),
         )
         self._mailbox.send(rule, link, source.linked)
         self._rules.append(rule)
-        self._let_speak()
+        self._allow_events()
         self._renew()
 
     def watch(self, endpoint: str, table: dynamodb.ITable) -> None:
@@ -268,10 +268,10 @@ class ServedModels(Construct):
             pipeline: Name of the pipeline, ``<unit>-<name>``.
         """
         self._pipelines.append(pipeline)
-        self._let_speak()
+        self._allow_events()
         self._renew()
 
-    def ask(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> events.Rule:
+    def add_alarms(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> events.Rule:
         """Add alarms that request a retraining from the source; the newest monitor report must confirm an alarm.
 
         Args:
@@ -314,9 +314,9 @@ class ServedModels(Construct):
         self._feed(rule)
         return rule
 
-    def _let_speak(self) -> None:
-        if not self._speaks:
-            self._speaks = True
+    def _allow_events(self) -> None:
+        if not self._has_events:
+            self._has_events = True
             self._allow(
                 "Speaks", [put_events_statement(self._unit)], f"Puts events about {self._group_name} on the bus"
             )
@@ -333,12 +333,12 @@ class ServedModels(Construct):
             raise TypeError("the function must have a role, got none")
         role.add_managed_policy(policy)
 
-    def _hear(self) -> None:
+    def _receive_reports(self) -> None:
         pattern = events.EventPattern(
             account=sorted({each.account for each in self._targets}),
             region=sorted({each.region for each in self._targets}),
             source=[event_source(self._unit.name)],
-            detail_type=list(_TOLD),
+            detail_type=list(_REPORTED),
             detail={"subject": [self._group_name], "outcome": list(_OUTCOMES)},
         )
         description = f"Reports and requests of targets about {self._group_name}"
@@ -481,7 +481,7 @@ class Upstream:
         Args:
             alarms: Alarms by a name for error messages.
         """
-        return self._served.ask(alarms)
+        return self._served.add_alarms(alarms)
 
     def grant_request(self, grantee: iam.IGrantable) -> iam.Grant:
         """Fail, as people request retrainings in the account that trains.

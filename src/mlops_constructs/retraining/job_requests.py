@@ -257,7 +257,7 @@ def rows_job(jobs: JobEnvironment, server: ServerPlan) -> dict[str, object]:
     return job | {"ProcessingJobName": "{% $job & '-rows' & $turn %}"}
 
 
-def asked_model(jobs: JobEnvironment) -> dict[str, object]:
+def server_model(jobs: JobEnvironment) -> dict[str, object]:
     """Return the arguments of CreateModel, without its name, for a third-party server."""
     return {
         "PrimaryContainer": "{% $container %}",

@@ -230,7 +230,7 @@ class RetrainPlan:
     former_server: ServerPlan | None = None
 
     @property
-    def asked(self) -> ServerPlan | None:
+    def holdout_server(self) -> ServerPlan | None:
         """Third-party container whose server predicts the holdout."""
         return self.server or self.former_server
 
@@ -308,7 +308,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             "dynamodb:getItem",
             {"TableName": plan.rollout_table, "Key": {"endpoint": {"S": plan.endpoint_name}}, "ConsistentRead": True},
             partition=partition,
-            next_state=begin if plan.asked is not None else "CanAskChampion",
+            next_state=begin if plan.holdout_server is not None else "CanAskChampion",
             catch="Caught",
             assign={
                 "champion": "{% $exists($states.result.Item.live.S) ? $parse($states.result.Item.live.S) : null %}"
@@ -317,7 +317,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
         # fail before training if the champion cannot be evaluated
         **(
             {}
-            if plan.asked is not None
+            if plan.holdout_server is not None
             else {
                 "CanAskChampion": choose((_IS_OF_CONTAINER, "CannotAskChampion"), default=begin),
                 "CannotAskChampion": assign(
@@ -473,11 +473,11 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
     ]
     if plan.server is not None:
         kept["artifact_sha256"] = "{% $states.result.Payload.artifact_sha256 %}"
-    if plan.asked is not None:
+    if plan.holdout_server is not None:
         rivals.insert(1, (_IS_OF_CONTAINER, "AskChampion"))
         states |= server_states(
             jobs,
-            plan.asked,
+            plan.holdout_server,
             partition=partition,
             evaluate=evaluate("answers"),
             next_state=None if plan.server is None else "HasChampion",

@@ -104,8 +104,8 @@ class RetrainingAccess:
                 for statement in former.pull_statements(self.scope)[1:]
             ),
         ]
-        asks = "asks the champion for its predictions"
-        roles["live"] = self._role("PredictionRole", asks, "Processing", image, statements, job="live")
+        purpose = "asks the champion for its predictions"
+        roles["live"] = self._role("PredictionRole", purpose, "Processing", image, statements, job="live")
         statements = [
             _objects(
                 "s3:GetObject",
@@ -124,7 +124,7 @@ class RetrainingAccess:
 
     def _server_roles(self) -> dict[str, ServiceRole]:
         """Define the roles of the job that writes the holdout for a third-party server, and of the server's transform job."""
-        serving = self.training.asked_container
+        serving = self.training.holdout_container
         if serving is None:
             return {}
         statements = [
@@ -145,8 +145,8 @@ class RetrainingAccess:
                 for statement in former.pull_statements(self.scope)[1:]
             ),
         ]
-        asks = "answers for the holdout"
-        server = self._role("ServerRole", asks, "Transform", serving.image, statements, job="asks?")
+        purpose = "answers for the holdout"
+        server = self._role("ServerRole", purpose, "Transform", serving.image, statements, job="asks?")
         return {"rows": rows, "asks": server}
 
     def _of_answers(self, folder: str) -> str:
@@ -433,7 +433,7 @@ class RetrainingAccess:
     def read_runs(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
         """Return the permissions to read decisions, executions, evaluations, gate results, package names, jobs and their logs."""
         unit, scope = self.business_unit, self.scope
-        kinds = ["Training", "Processing", *([] if self.training.asked_container is None else ["Transform"])]
+        kinds = ["Training", "Processing", *([] if self.training.holdout_container is None else ["Transform"])]
         jobs = [sagemaker_arn(scope, f"{kind.lower()}-job", f"{self.pipeline}-*") for kind in kinds]
         groups = {
             kind: stack_values(scope).format_arn(

@@ -242,7 +242,7 @@ class RetrainingPipeline(Construct):
         if plan.features is not None:
             acknowledge(self._machine, "Mlops-JobIsolation[TrainingSet]", _NETWORKED_REASON)
         acknowledge(self._machine, "Mlops-ImageDigest[PredictChampion]", _LIVE_IMAGE_REASON)
-        if training.asked_container is not None:
+        if training.holdout_container is not None:
             self._machine.role.add_managed_policy(self._access.server_policy(roles))
         registry.approve_by_policy(self._machine.role)
         registry.register_from(self._pipeline)
@@ -471,7 +471,7 @@ class RetrainingPipeline(Construct):
             queue_url=self._guard.queue.queue_url,
             requirements_sha256=self._access.training.image.lock_sha256,
             container_trust=None if self._access.training.serving is None else self._access.training.serving.trust,
-            asks_servers=True if self._access.training.asked_container is not None else None,
+            asks_servers=True if self._access.training.holdout_container is not None else None,
             # a model that serves elsewhere has no endpoint entry in this account
             endpoint=None if isinstance(endpoint, Downstream) else endpoint.endpoint_name,
             metric=evaluation.metric,

@@ -9,8 +9,8 @@ from mlops_constructs.retraining.job_requests import (
     JOB_GRACE_SECONDS,
     JobEnvironment,
     ServerPlan,
-    asked_model,
     rows_job,
+    server_model,
     split_list,
     transform_job,
 )
@@ -99,7 +99,7 @@ def server_states(
         "HasAnswers": choose(("$answered > 0", answered), default="WriteRows"),
         "WriteRows": job("sagemaker:createProcessingJob.sync", rows_job(jobs, server), "MakeModel", "Caught"),
         # the name contains the execution's: an existing model was created by an attempt whose response was lost
-        "MakeModel": call(f"{_SDK}createModel", name | asked_model(jobs), "AskServer", "IsModelMade"),
+        "MakeModel": call(f"{_SDK}createModel", name | server_model(jobs), "AskServer", "IsModelMade"),
         "IsModelMade": task(
             f"{_SDK}describeModel",
             name,

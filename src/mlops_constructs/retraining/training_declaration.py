@@ -315,7 +315,7 @@ class TrainingJob:
         return self.inputs is not None or self.image.lock is not None or self.serving is not None
 
     @property
-    def asked_container(self) -> ServingContainer | None:
+    def holdout_container(self) -> ServingContainer | None:
         """Third-party container whose server predicts the holdout, for candidate and champion or for the champion only."""
         return self.former_serving if self.serving is None else self.serving
 

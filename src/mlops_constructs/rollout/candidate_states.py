@@ -12,9 +12,9 @@ from mlops_constructs.rollout.evidence_states import (
     NO_VERDICT,
     STOPPED,
     WHY_DOUBTED,
-    ask_verdict,
     describe_endpoint,
     stop_states,
+    verdict_state,
 )
 from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, TURNED_DOWN
 
@@ -37,7 +37,7 @@ THRICE_MORE: State = {
 _SERVES = "$endpoint.EndpointStatus = 'InService' and $not($exists($endpoint.PendingDeploymentSummary))"
 _BROKEN = "$endpoint.EndpointStatus in ['Failed', 'OutOfService', 'UpdateRollbackFailed']"
 # result before golden requests are sent again
-NOT_ASKED = {"asked": False, "passed": True, "reason": ""}
+NOT_REPEATED = {"asked": False, "passed": True, "reason": ""}
 # suffix of a promotion's reason
 AGAIN_PASSED = "; golden requests passed again on the serving fleet"
 # why a rollout was stopped; empty if it was not
@@ -48,7 +48,7 @@ _SERVES_ALONE = (
     "$count($endpoint.PendingDeploymentSummary.ProductionVariants.VariantStatus"
     "[Status = 'Baking' and $contains(StatusMessage & '', 'full capacity')]) > 0"
 )
-_IS_ASKED_AGAIN = "$exists($plan.again.golden)"
+_IS_REPEATED = "$exists($plan.again.golden)"
 
 
 def rehearsal_states(*, golden_arn: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
@@ -246,14 +246,12 @@ def bake_states(
         next_state: Next state.
         partition: AWS partition; may be a token.
     """
-    ask = _ask_again(golden_arn, endpoint_name, partition, next_state="IsStillGolden", catch=next_state)
+    repeat = _repeat_golden(golden_arn, endpoint_name, partition, next_state="IsStillGolden", catch=next_state)
     # after an error, the requests before the promotion decide
-    ask["Catch"][0]["Assign"] = {"again": {**NOT_ASKED, "asked": True}}
-    is_time = (
-        f"{_IS_ASKED_AGAIN} and $not($again.asked) and {_SERVES_ALONE} and $compared.calls >= $plan.min_invocations"
-    )
+    repeat["Catch"][0]["Assign"] = {"again": {**NOT_REPEATED, "asked": True}}
+    is_time = f"{_IS_REPEATED} and $not($again.asked) and {_SERVES_ALONE} and $compared.calls >= $plan.min_invocations"
     return (is_time, "AskInBake"), {
-        "AskInBake": ask,
+        "AskInBake": repeat,
         "IsStillGolden": choose((f"$not($again.passed) and {CAN_STOP}", "KeepStopped"), default=next_state),
         **stop_states(WHY_UNLIKE, names=("KeepStopped", "StopFleet"), next_state=next_state, partition=partition),
     }
@@ -268,8 +266,10 @@ def promotion_states(*, golden_arn: str, endpoint_name: str, partition: str) -> 
         partition: AWS partition; may be a token.
     """
     return "IsAskedAgain", {
-        "IsAskedAgain": choose(("$not($again.passed)", "Unlike"), (_IS_ASKED_AGAIN, "AskAgain"), default=PROMOTED),
-        "AskAgain": _ask_again(golden_arn, endpoint_name, partition, next_state="IsGoldenAgain", catch="AgainUnknown"),
+        "IsAskedAgain": choose(("$not($again.passed)", "Unlike"), (_IS_REPEATED, "AskAgain"), default=PROMOTED),
+        "AskAgain": _repeat_golden(
+            golden_arn, endpoint_name, partition, next_state="IsGoldenAgain", catch="AgainUnknown"
+        ),
         "IsGoldenAgain": choose(("$again.passed", "GoldenAgain"), default="Unlike"),
         "GoldenAgain": assign(PROMOTED, shown=f"{{% $shown & '{AGAIN_PASSED}' %}}"),
         "Unlike": assign("Revert", reason=f"{{% {WHY_UNLIKE} %}}"),
@@ -277,8 +277,8 @@ def promotion_states(*, golden_arn: str, endpoint_name: str, partition: str) -> 
     }
 
 
-def _ask_again(golden_arn: str, endpoint_name: str, partition: str, *, next_state: str, catch: str) -> State:
-    return ask_golden(
+def _repeat_golden(golden_arn: str, endpoint_name: str, partition: str, *, next_state: str, catch: str) -> State:
+    return golden_state(
         golden_arn,
         {"mode": "again", "endpoint": endpoint_name},
         part="again",
@@ -289,9 +289,9 @@ def _ask_again(golden_arn: str, endpoint_name: str, partition: str, *, next_stat
     )
 
 
-def ask_golden(
+def golden_state(
     golden_arn: str,
-    asked: Mapping[str, object],
+    arguments: Mapping[str, object],
     *,
     part: str,
     partition: str,
@@ -303,7 +303,7 @@ def ask_golden(
 
     Args:
         golden_arn: ARN of the function ``rollout_golden``.
-        asked: Mode of the function, and where it sends the requests.
+        arguments: Mode of the function, and where it sends the requests.
         part: Field of the plan: ``rehearsal`` or ``again``.
         partition: AWS partition; may be a token.
         next_state: Next state.
@@ -313,7 +313,7 @@ def ask_golden(
     return invoke(
         golden_arn,
         {
-            **asked,
+            **arguments,
             "golden": f"{{% $plan.{part}.golden %}}",
             "answers": f"{{% $plan.{part}.answers %}}",
             "now": NOW,
@@ -407,7 +407,7 @@ def _start_states(endpoint_name: str, limit: int, partition: str) -> dict[str, S
 def _compare_states(verdict_arn: str, partition: str, passed: str) -> dict[str, State]:
     """Return the states that compare the shadow with the live model over the same minutes, as for a new fleet."""
     return {
-        "CompareShadow": ask_verdict(
+        "CompareShadow": verdict_state(
             verdict_arn=verdict_arn,
             next_state="IsShadowWorse",
             catch="ShadowUnknown",
@@ -442,7 +442,7 @@ def _compare_states(verdict_arn: str, partition: str, passed: str) -> dict[str, 
 
 
 def _limit_states(endpoint_name: str, partition: str, passed: str) -> dict[str, State]:
-    def ask(metric: str, statistic: Mapping[str, object], read: str, variable: str, next_state: str) -> State:
+    def query(metric: str, statistic: Mapping[str, object], read: str, variable: str, next_state: str) -> State:
         dimensions = {"EndpointName": endpoint_name, "VariantName": "{% $plan.shadow.variant %}"}
         values = f"$map([$states.result.Datapoints], function($d) {{ $number({read}) }})"
         return task(
@@ -464,8 +464,8 @@ def _limit_states(endpoint_name: str, partition: str, passed: str) -> dict[str, 
 
     summed = {"Statistics": ["Sum"]}
     return {
-        "CountShadowErrors": ask("InvocationModelErrors", summed, "$d.Sum", "shadow_errors", "AskShadowLatency"),
-        "AskShadowLatency": ask(
+        "CountShadowErrors": query("InvocationModelErrors", summed, "$d.Sum", "shadow_errors", "AskShadowLatency"),
+        "AskShadowLatency": query(
             "ModelLatency",
             {"ExtendedStatistics": ["p95"]},
             "$d.ExtendedStatistics.p95",

@@ -25,7 +25,7 @@ _MEMORY = 512
 UNREAD: dict[str, object] = {"bodies": {"is_stopped": False, "sentence": ""}, "bodies_at": 0}
 # why a rollout was stopped; empty if it was not
 WHY_UNREADABLE = "($bodies.is_stopped ? 'stopped ' & $bodies.sentence : '')"
-_ASKS_BODIES = "$exists($plan.bodies.destination)"
+_READS_BODIES = "$exists($plan.bodies.destination)"
 # the function's timeout is one minute
 _READ_SECONDS = 70
 # maximum number of checks, which the execution history of the longest rollout has room for, and minimum interval
@@ -74,7 +74,7 @@ def define_answers(
     )
 
 
-def ask_body_states(
+def captured_body_states(
     *, answers_arn: str, maximum: int, next_state: str, partition: str
 ) -> tuple[tuple[str, str], dict[str, State]]:
     """Return a choice rule and the states that check captures during the bake; errors are ignored.
@@ -86,13 +86,13 @@ def ask_body_states(
         partition: AWS partition; may be a token.
     """
     every = max(_LEAST_SECONDS, -(-maximum // _CALLS))
-    ask = _ask_bodies(answers_arn, partition, next_state="AreReadable", catch=next_state)
+    read = _bodies_state(answers_arn, partition, next_state="AreReadable", catch=next_state)
     later = {"bodies_at": f"{{% $toMillis($now()) + {1000 * every} %}}"}
-    ask["Assign"] |= later
-    ask["Catch"][0]["Assign"] = later
-    is_time = f"{_ASKS_BODIES} and $not($bodies.is_stopped) and $toMillis($now()) >= $bodies_at"
+    read["Assign"] |= later
+    read["Catch"][0]["Assign"] = later
+    is_time = f"{_READS_BODIES} and $not($bodies.is_stopped) and $toMillis($now()) >= $bodies_at"
     return (is_time, "AskBodies"), {
-        "AskBodies": ask,
+        "AskBodies": read,
         "AreReadable": choose((f"$bodies.is_stopped and {CAN_STOP}", "KeepUnread"), default=next_state),
         **stop_states(WHY_UNREADABLE, names=("KeepUnread", "StopUnread"), next_state=next_state, partition=partition),
     }
@@ -109,8 +109,10 @@ def last_body_states(*, answers_arn: str, next_state: str, partition: str) -> tu
         partition: AWS partition; may be a token.
     """
     return "HasLastBodies", {
-        "HasLastBodies": choose(("$bodies.is_stopped", "Unreadable"), (_ASKS_BODIES, "LastBodies"), default=next_state),
-        "LastBodies": _ask_bodies(answers_arn, partition, next_state="AreLastReadable", catch="BodiesUnknown"),
+        "HasLastBodies": choose(
+            ("$bodies.is_stopped", "Unreadable"), (_READS_BODIES, "LastBodies"), default=next_state
+        ),
+        "LastBodies": _bodies_state(answers_arn, partition, next_state="AreLastReadable", catch="BodiesUnknown"),
         "AreLastReadable": choose(("$bodies.is_stopped", "Unreadable"), default="Readable"),
         "Readable": assign(next_state, shown="{% $shown & '; ' & $bodies.sentence %}"),
         "BodiesUnknown": assign(next_state, shown="{% $shown & '; captured answers could not be read' %}"),
@@ -118,7 +120,7 @@ def last_body_states(*, answers_arn: str, next_state: str, partition: str) -> tu
     }
 
 
-def _ask_bodies(answers_arn: str, partition: str, *, next_state: str, catch: str) -> State:
+def _bodies_state(answers_arn: str, partition: str, *, next_state: str, catch: str) -> State:
     state = invoke(
         answers_arn,
         {"bodies": "{% $plan.bodies %}", "now": NOW},

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from mlops_constructs._state_machine import EXECUTION, NOW, NULL, State, assign, choose, invoke, put_event, task, wait
-from mlops_constructs.rollout.evidence_states import GONE, NO_VERDICT, PROMOTED_ON, RECORDED
+from mlops_constructs.rollout.evidence_states import DELETED_ALARMS, NO_VERDICT, PROMOTED_ON, RECORDED
 from mlops_constructs.rollout.probation_states import alarm_states, schedule_states
 from mlops_constructs.rollout.rollout_policy import (
     FAILED,
@@ -25,7 +25,7 @@ _LOCK_ATTEMPTS = 500
 # for the steps other than the rollout itself: plan, record, clean-up
 _OVERHEAD_SECONDS = 900
 # the outcome's reason, and alarms that were deleted meanwhile
-_REASON = f"{{% $reason & {GONE} %}}"
+_REASON = f"{{% $reason & {DELETED_ALARMS} %}}"
 # quotas of requests that are not checked against any
 NO_QUOTAS: dict[str, object] = {"instances": {}, "unread": ""}
 # no retries of a missing permission; the rollout continues without quotas

@@ -18,8 +18,8 @@ _RINGING = f"""{{% (
 ) %}}"""
 # an alarm that is deleted during a rollout can no longer stop it
 # claim: a-deleted-alarm-watches-nothing
-GONE = "$gone"
-_GONE = """{% (
+DELETED_ALARMS = "$gone"
+_DELETED_ALARMS = """{% (
     $there := [$states.result.MetricAlarms, $states.result.CompositeAlarms].AlarmName;
     $absent := [$plan.watched][$not($ in $there)];
     $count($absent) = 0 ? '' : '; deleted meanwhile, so no longer watched: ' & $join($absent, ', ')
@@ -41,7 +41,7 @@ COUNTED = "($compared.minutes > 0 ? ', ' & $compared.sentence : '')"
 # argument of the recorder: the comparison, if there was one
 RECORDED = "{% $compared.minutes > 0 ? $compared : null %}"
 # whether the plan compares two fleets
-ASKS = "$exists($plan.verdict.fleet)"
+COMPARES = "$exists($plan.verdict.fleet)"
 _VERDICT_SECONDS = 60
 # plans without deployment guardrails have no alarm; their rollouts are evaluated at the end
 CAN_STOP = "$exists($plan.stop.alarm)"
@@ -97,7 +97,7 @@ def look_at_alarms(*, next_state: str, catch: str, partition: str) -> State:
         partition=partition,
         next_state=next_state,
         catch=catch,
-        assign={"ringing": _RINGING, "gone": _GONE},
+        assign={"ringing": _RINGING, "gone": _DELETED_ALARMS},
     )
 
 
@@ -166,8 +166,8 @@ def evidence_states(
         "LastLook": look_at_alarms(next_state="IsQuiet", catch="NoEvidence", partition=partition),
         "IsQuiet": choose(("$ringing = ''", "NeedsEvidence"), default="Rings"),
         "Rings": assign("Revert", reason="{% $ringing %}"),
-        "NeedsEvidence": choose((f"{ASKS} and {STOPPED}", "Stopped"), (ASKS, "LastVerdict"), default=promoted),
-        "LastVerdict": ask_verdict(
+        "NeedsEvidence": choose((f"{COMPARES} and {STOPPED}", "Stopped"), (COMPARES, "LastVerdict"), default=promoted),
+        "LastVerdict": verdict_state(
             verdict_arn=verdict_arn, next_state="IsEvidenceEnough", catch="NoEvidence", partition=partition
         ),
         "IsEvidenceEnough": choose(
@@ -228,7 +228,7 @@ def _revert_states(endpoint_name: str, limit: int, partition: str) -> dict[str, 
     }
 
 
-def ask_states(*, verdict_arn: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+def poll_verdict_states(*, verdict_arn: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states that compare once per poll, if the plan compares two fleets.
 
     Errors are ignored: the next poll compares again, and the alarm on a dead fleet does not depend on the comparison.
@@ -238,16 +238,18 @@ def ask_states(*, verdict_arn: str, next_state: str, partition: str) -> tuple[st
         next_state: Next state.
         partition: AWS partition; may be a token.
     """
-    asked = ask_verdict(verdict_arn=verdict_arn, next_state=next_state, catch=next_state, partition=partition)
-    del asked["Catch"][0]["Assign"]
+    compare = verdict_state(verdict_arn=verdict_arn, next_state=next_state, catch=next_state, partition=partition)
+    del compare["Catch"][0]["Assign"]
     # no retries after a timeout: the next poll compares again, and polling of the endpoint is delayed by one timeout only
-    asked["Retry"] = [{"ErrorEquals": ["States.TaskFailed"], "IntervalSeconds": 2, "BackoffRate": 1, "MaxAttempts": 1}]
+    compare["Retry"] = [
+        {"ErrorEquals": ["States.TaskFailed"], "IntervalSeconds": 2, "BackoffRate": 1, "MaxAttempts": 1}
+    ]
     # after a stop, the result is kept for the record
-    is_open = f"{ASKS} and $not({STOPPED})"
-    return "HasVerdict", {"HasVerdict": choose((is_open, "AskVerdict"), default=next_state), "AskVerdict": asked}
+    is_open = f"{COMPARES} and $not({STOPPED})"
+    return "HasVerdict", {"HasVerdict": choose((is_open, "AskVerdict"), default=next_state), "AskVerdict": compare}
 
 
-def ask_verdict(
+def verdict_state(
     *, verdict_arn: str, next_state: str, catch: str, partition: str, what: str = "$plan.verdict", since: str = "$since"
 ) -> State:
     """Return the state that stores the result in ``$compared``; on a stop, the function has set the new fleet's alarm too.

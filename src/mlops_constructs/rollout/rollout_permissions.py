@@ -201,7 +201,7 @@ class RolloutAccess:
 
     def abort(self) -> list[iam.PolicyStatement]:
         """Return the permission to set the alarm that rolls a running rollout back."""
-        return [self._ring_abort()]
+        return [self._set_abort_alarm()]
 
     def spec(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
         """Return the permissions to store the serving spec and start the machine, and to delete the endpoint with a record."""
@@ -221,7 +221,7 @@ class RolloutAccess:
             iam.PolicyStatement(actions=["sagemaker:DeleteModel"], resources=[own["model"]]),
             *self._find_made(),
             describe_alarms_statement(),
-            self._ring_abort(),
+            self._set_abort_alarm(),
             iam.PolicyStatement(
                 actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms(), self._probation_alarm()]
             ),
@@ -363,7 +363,7 @@ class RolloutAccess:
             sagemaker_arn(self.scope, "endpoint", f"{self.endpoint_name}-golden-*"),
         ]
 
-    def _ring_abort(self) -> iam.PolicyStatement:
+    def _set_abort_alarm(self) -> iam.PolicyStatement:
         abort = alarm_arn(self.scope, f"{self.endpoint_name}-rollout-*-{ABORT}")
         return iam.PolicyStatement(actions=["cloudwatch:SetAlarmState"], resources=[abort])
 

@@ -7,7 +7,7 @@ from mlops_constructs._arguments import checked
 from mlops_constructs._state_machine import CAUGHT, NOW, State, assign, choose, task, wait
 from mlops_constructs.rollout.candidate_states import (
     AGAIN_SECONDS,
-    NOT_ASKED,
+    NOT_REPEATED,
     REHEARSAL_SECONDS,
     THRICE_MORE,
     WHY_UNLIKE,
@@ -21,17 +21,17 @@ from mlops_constructs.rollout.captured_answers import (
     PAIRS_SECONDS,
     UNREAD,
     WHY_UNREADABLE,
-    ask_body_states,
+    captured_body_states,
     last_body_states,
 )
 from mlops_constructs.rollout.evidence_states import (
     RINGING,
     RINGING_REASON,
     WHY_STOPPED,
-    ask_states,
     describe_endpoint,
     evidence_states,
     look_at_alarms,
+    poll_verdict_states,
     put_alarms_states,
 )
 from mlops_constructs.rollout.rollout_policy import (
@@ -179,7 +179,7 @@ def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> t
             ("$plan.remove != null", "RemoveFailed"),
             default=next_state,
         ),
-        "Adopt": assign("IsWatched", applied=True, orphan=False, again=NOT_ASKED, ringing="", **UNREAD),
+        "Adopt": assign("IsWatched", applied=True, orphan=False, again=NOT_REPEATED, ringing="", **UNREAD),
         "GoBack": assign("Revert", applied=True, orphan=False, reason="{% $plan.reason %}"),
         "Discard": assign(FAILED, applied=True, reason="{% $plan.reason %}"),
         # regardless of the call's response, the endpoint's own state is authoritative
@@ -321,7 +321,9 @@ class SageMakerTarget:
         limit = rollout.maximum + POLL_GRACE_SECONDS
         first, before, synthetic = "PutAlarms", dict[str, State](), dict[str, State]()
         arms, promoted, again = list[tuple[str, str]](), PROMOTED, dict[str, State]()
-        poll, verdict_states = ask_states(verdict_arn=verdict_arn, next_state="DescribeEndpoint", partition=partition)
+        poll, verdict_states = poll_verdict_states(
+            verdict_arn=verdict_arn, next_state="DescribeEndpoint", partition=partition
+        )
         if rollout.shadow is not None:
             first, before = shadow_states(
                 endpoint_name=self.endpoint_name,
@@ -337,16 +339,16 @@ class SageMakerTarget:
             poll, synthetic = synthetic_states(
                 golden_arn=golden_arn, endpoint_name=self.endpoint_name, next_state=poll, partition=partition
             )
-            arm, asked_in_bake = bake_states(
+            arm, repeated_in_bake = bake_states(
                 golden_arn=golden_arn, endpoint_name=self.endpoint_name, next_state="AwaitEndpoint", partition=partition
             )
             arms.append(arm)
-            promoted, asked_last = promotion_states(
+            promoted, repeated_last = promotion_states(
                 golden_arn=golden_arn, endpoint_name=self.endpoint_name, partition=partition
             )
-            again = {**asked_in_bake, **asked_last}
+            again = {**repeated_in_bake, **repeated_last}
         if answers_arn is not None:
-            arm, read_in_bake = ask_body_states(
+            arm, read_in_bake = captured_body_states(
                 answers_arn=answers_arn, maximum=rollout.maximum, next_state="AwaitEndpoint", partition=partition
             )
             promoted, read_last = last_body_states(answers_arn=answers_arn, next_state=promoted, partition=partition)
@@ -431,7 +433,7 @@ class SageMakerTarget:
             "deadline": until,
             "orphan": False,
             "applied": True,
-            "again": NOT_ASKED,
+            "again": NOT_REPEATED,
             "since": NOW,
             "ringing": "",
             **UNREAD,

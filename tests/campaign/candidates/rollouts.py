@@ -158,7 +158,7 @@ def chosen(folder: Path) -> dict[str, Bad | Good]:
     return {cell.key: cell for cell in pairs}
 
 
-def run(folder: Path, work: Path, say: Callable[[str], None], *, seconds: float | None = None) -> None:
+def run(folder: Path, work: Path, echo: Callable[[str], None], *, seconds: float | None = None) -> None:
     """Roll out candidates without a result, for at most the given seconds. Default: all."""
     cells = {key: cell for key, cell in chosen(folder).items() if key not in results(folder, PART)}
     if not cells:
@@ -168,13 +168,13 @@ def run(folder: Path, work: Path, say: Callable[[str], None], *, seconds: float 
     try:
         champion = Candidate(archive=(folder / "champion.tar.gz").read_bytes())
         ends = None if seconds is None else time.monotonic() + seconds
-        say(f"champion: {shop.roll_out(champion, 0)}")
+        echo(f"champion: {shop.roll_out(champion, 0)}")
         for number, (key, candidate) in enumerate(made.items(), 1):
             if ends is not None and time.monotonic() > ends:
                 return
             line: Mapping[str, Any] = {"key": key, **shop.roll_out(candidate, number)}
             record(folder, PART, dict(line))
-            say(f"{key}: {line}")
+            echo(f"{key}: {line}")
     finally:
         shop.cloud.down(forget=True)
 

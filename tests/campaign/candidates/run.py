@@ -44,7 +44,7 @@ def champion() -> bytes:
     return trained.by_script(splits(CHAMPION_WEEK).train).pack()
 
 
-def run(folder: Path, part: str, say: Callable[[str], None]) -> None:
+def run(folder: Path, part: str, echo: Callable[[str], None]) -> None:
     """Take every candidate of a part without a result through the layers before traffic."""
     done = results(folder, part)
     cells = [cell for cell in PARTS[part]() if cell.key not in done]
@@ -62,7 +62,7 @@ def run(folder: Path, part: str, say: Callable[[str], None]) -> None:
             seconds = round(time.monotonic() - started, 2)
             line = {"key": cell.key, "week": cell.week, **dataclasses.asdict(found), "seconds": seconds}
             record(folder, part, line)
-            say(f"{cell.key}: {found.layer or 'passed'} after {seconds} s {found.reason[:80]}")
+            echo(f"{cell.key}: {found.layer or 'passed'} after {seconds} s {found.reason[:80]}")
     finally:
         way.stop()
 

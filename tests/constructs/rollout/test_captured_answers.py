@@ -7,10 +7,15 @@ from aws_cdk.assertions import Template
 
 from mlops_constructs import BusinessUnit
 from mlops_constructs._state_machine import successors
-from mlops_constructs.rollout.captured_answers import ask_body_states, define_answers, last_body_states, pair_states
+from mlops_constructs.rollout.captured_answers import (
+    captured_body_states,
+    define_answers,
+    last_body_states,
+    pair_states,
+)
 from mlops_runtime.contracts.serving import CaptureSpec
 
-ARM, BAKE = ask_body_states(answers_arn="arn:answers", maximum=28800, next_state="Next", partition="aws")
+ARM, BAKE = captured_body_states(answers_arn="arn:answers", maximum=28800, next_state="Next", partition="aws")
 FIRST, LAST = last_body_states(answers_arn="arn:answers", next_state="Next", partition="aws")
 FIRST_PAIR_STATE, PAIR_STATES = pair_states(answers_arn="arn:answers", partition="aws")
 
@@ -50,7 +55,7 @@ def test_captures_are_read_every_few_minutes() -> None:
     later = {"bodies_at": "{% $toMillis($now()) + 480000 %}"}
     assert BAKE["AskBodies"]["Assign"] == {"bodies": "{% $states.result.Payload %}", **later}
     assert BAKE["AskBodies"]["Catch"][-1]["Assign"] == later
-    _, short = ask_body_states(answers_arn="arn:answers", maximum=1800, next_state="Next", partition="aws")
+    _, short = captured_body_states(answers_arn="arn:answers", maximum=1800, next_state="Next", partition="aws")
     assert "120000" in short["AskBodies"]["Assign"]["bodies_at"]
 
 

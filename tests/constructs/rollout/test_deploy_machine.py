@@ -703,7 +703,7 @@ AGAIN = PLAN | {
 }
 
 
-def asked_again(run: Any) -> int:
+def repeats(run: Any) -> int:
     """Return how often golden requests were repeated."""
     return sum(n == "lambda:invoke" and a["Payload"].get("mode") == "again" for n, a in run.calls)
 
@@ -753,7 +753,7 @@ def test_an_alarm_that_was_deleted_by_hand_saves_no_fleet_that_answers_otherwise
     """SageMaker promotes the fleet; the machine rolls it back without repeating the requests."""
     run, aws = deploy(AGAIN, updates=[NEW, OLD], again=[False], stage="full capacity")
     assert recorded(run) == ("ROLLED_BACK", "golden requests, sent again: row 3 is NaN")
-    assert (aws.config, asked_again(run)) == (OLD, 1)
+    assert (aws.config, repeats(run)) == (OLD, 1)
 
 
 @pytest.mark.parametrize(
@@ -768,7 +768,7 @@ def test_an_alarm_that_was_deleted_by_hand_saves_no_fleet_that_answers_otherwise
 def test_in_the_bake_it_is_asked_once_calls_have_come_to_it_alone(deploy: Any, account: dict[str, Any], times: int):
     """Otherwise the old fleet might answer, or golden requests would count as calls."""
     run, _ = deploy(AGAIN, updates=[NEW, OLD], again=[True, True], **account)
-    assert asked_again(run) == times
+    assert repeats(run) == times
 
 
 READ = PLAN | {"bodies": {"endpoint": NAME, "destination": "s3://captures/capture"}}

@@ -34,7 +34,7 @@ def test_runs_are_a_table() -> None:
     frame = table.to_pandas()
     assert list(frame["outcome"]) == ["REFUSED BUSY", "REGISTERED"]
     assert (frame.loc[1, "loss"], frame.loc[1, "loss of naive"], frame.loc[1, "version"]) == (0.2, 0.3, 7)
-    assert frame.loc[1, "asked by"] == "ann"
+    assert frame.loc[1, "requested by"] == "ann"
 
 
 def test_a_table_is_shown_with_what_is_in_it_as_text() -> None:

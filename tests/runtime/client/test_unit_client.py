@@ -36,11 +36,11 @@ def _decided(account: Any, monkeypatch: pytest.MonkeyPatch, decision: Decision, 
     account.client("dynamodb").put_item(TableName="retraining", Item={**key, **item})
     requests: list[Any] = []
 
-    def ask(_: Any, candidate: Any = None, **facts: str) -> str:
+    def send(_: Any, candidate: Any = None, **facts: str) -> str:
         requests.append((candidate, facts["reason"]))
         return "e1"
 
-    monkeypatch.setattr(RetrainingRequests, "ask", ask)
+    monkeypatch.setattr(RetrainingRequests, "send", send)
     return requests
 
 
@@ -90,7 +90,7 @@ def test_a_training_is_asked_waited_for_and_read(account: Any, monkeypatch: pyte
 def test_a_refusal_is_an_error_with_the_decision(account: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """And when the guard would accept; silence is another."""
     _decided(account, monkeypatch, Decision.OVER_BUDGET, free_at="2017-08-21T00:00:00Z")
-    with pytest.raises(RefusedError, match="the guard answered OVER_BUDGET: r; ask again tomorrow") as found:
+    with pytest.raises(RefusedError, match="the guard answered OVER_BUDGET: r; request it again tomorrow") as found:
         _model(account).train(reason="r")
     assert found.value.decision.free_at == "2017-08-21T00:00:00Z"
     monkeypatch.setattr(RetrainingRequests, "decision", lambda *_: None)

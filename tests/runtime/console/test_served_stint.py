@@ -29,7 +29,7 @@ def test_a_version_served_from_its_promotion_to_the_next() -> None:
 
     assert stint is not None
     assert (stint.begun, stint.ended) == (FIRST, SECOND)
-    assert stint.says("price drifted") == (
+    assert stint.sentences("price drifted") == (
         "It served from 2017-07-01 06:00 UTC until 2017-07-03 06:00 UTC, record 3: PROMOTED.",
         "Its rollout: no worse in 900 calls",
         "Last monitor report: price drifted",
@@ -46,7 +46,7 @@ def test_the_newest_time_in_which_it_served_counts() -> None:
 
     assert stint is not None
     assert (stint.begun, stint.ended) == (again, None)
-    assert stint.says(None)[0] == "It served from 2017-07-04 06:00 UTC."
+    assert stint.sentences(None)[0] == "It served from 2017-07-04 06:00 UTC."
 
 
 def test_what_is_not_known_is_said() -> None:
@@ -54,7 +54,7 @@ def test_what_is_not_known_is_said() -> None:
     stint = stint_of("p/1", [REJECTED, SECOND])
 
     assert stint is not None
-    assert stint.says(None) == (
+    assert stint.sentences(None) == (
         "It served since before the newest records until 2017-07-03 06:00 UTC, record 3: PROMOTED.",
         "The newest records have no verdict of its rollout.",
         "No monitor window ended in this time.",

@@ -56,7 +56,7 @@ def test_a_slot_is_asked_by_its_own_listener() -> None:
 def test_an_answer_of_the_load_balancer_is_asked_again() -> None:
     """For a pod that stops, or a closed connection: the slot responds then, with unknown latency."""
     reply, balancer = asked((502, b"<html>"), (503, b"<html>"), GONE, (200, b'{"predictions": [6.0]}'))
-    assert (reply.numbers, reply.milliseconds, reply.was_asked_again) == ((6.0,), None, True)
+    assert (reply.numbers, reply.milliseconds, reply.was_retried) == ((6.0,), None, True)
     assert len(balancer.sent) == 4
 
 

@@ -13,7 +13,7 @@ from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.events import EventDetail, features_ingested
 from mlops_runtime.contracts.features import RejectedBatch
 from mlops_runtime.features.batch_delivery import AnnounceError, Delivery, reject, unit_bus
-from mlops_runtime.retraining.retraining_guard import Asked, GuardSettings, event_from
+from mlops_runtime.retraining.retraining_guard import GuardSettings, RetrainingMessage, event_from
 
 NOW = datetime(2017, 8, 1, 9, tzinfo=UTC)
 DETAIL = features_ingested("sales_v1", rows=12, ingest_id="0123abcd")
@@ -62,7 +62,7 @@ def test_the_guard_counts_what_was_told_once() -> None:
             "detail": json.loads(entry["Detail"]),
         }
         requested = event_from(json.dumps(event), settings=settings, now=NOW)
-        assert isinstance(requested, Asked)
+        assert isinstance(requested, RetrainingMessage)
         read.append((requested.event_id, requested.ingest))
 
     assert read == [("sales_v1/0123abcd", "0123abcd")] * 2
@@ -123,11 +123,11 @@ def test_a_rejection_writes_the_report_before_it_tells(s3: Any) -> None:
     """The report with all problems exists before the event is sent."""
     seen = list[tuple[EventDetail, RejectedBatch]]()
 
-    def tell(detail: EventDetail) -> None:
+    def publish(detail: EventDetail) -> None:
         answer = s3.get_object(Bucket="batches", Key=detail.attributes["report_uri"].removeprefix("s3://batches/"))
         seen.append((detail, from_json(RejectedBatch, answer["Body"].read())))
 
-    reject(_delivery(), "x" * 3000, ["one", "two"], s3=s3, tell=tell)
+    reject(_delivery(), "x" * 3000, ["one", "two"], s3=s3, publish=publish)
 
     ((detail, report),) = seen
     assert report.problems == ("one", "two")
@@ -138,6 +138,6 @@ def test_the_id_of_a_rejection_is_that_of_the_object(s3: Any) -> None:
     """A repeated rejection has the same id; another object under the key has another."""
     ids = list[str]()
     for etag in ("9b2c", "9b2c", "77aa"):
-        reject(_delivery(etag=etag), "bad", ["bad"], s3=s3, tell=lambda detail: ids.append(detail.id))
+        reject(_delivery(etag=etag), "bad", ["bad"], s3=s3, publish=lambda detail: ids.append(detail.id))
 
     assert ids[0] == ids[1] != ids[2]

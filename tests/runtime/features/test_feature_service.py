@@ -126,7 +126,7 @@ def test_a_damaged_document_is_named(services, tmp_path):
         (replace(STOCK, version=2), "group 'stock': version was 1, now 2"),
         (replace(STOCK, ttl=None), r"time to live was 172800 s \(inclusive\), now unlimited"),
         (replace(STOCK, entities=(Entity("store_id", "long", "store"),)), "key 'store_id' was string, now long"),
-        (replace(STOCK, features=STOCK.features[:1]), "feature 'shelf' is gone"),
+        (replace(STOCK, features=STOCK.features[:1]), "feature 'shelf' was removed"),
         (replace(STOCK, features=(*STOCK.features, Feature("n", "int", "n", nullable=True))), "feature 'n' is new"),
         (replace(STOCK, features=STOCK.features[::-1]), "order of its features was on_hand, shelf, now shelf, on_hand"),
     ],
@@ -144,7 +144,7 @@ def test_groups_that_come_go_or_change_places_are_named():
     reported = [
         changes(SHELVES.spec, FeatureService(name="shelves", features=[of[n] for n in names]).spec) for names in given
     ]
-    assert reported == [["group 'prices' is gone"], ["the order of its groups changed"]]
+    assert reported == [["group 'prices' was removed"], ["the order of its groups changed"]]
     assert changes(FeatureService(name="shelves", features=(STOCK,)).spec, SHELVES.spec) == ["group 'prices' is new"]
 
 

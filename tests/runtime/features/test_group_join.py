@@ -79,7 +79,7 @@ def test_manifest_and_rebuild_know_the_mapping(stores):
     other = stores.client.training_set(asked(stores), swapped, name="near")
     assert other.id != built.id
     assert other.manifest.features[0].tag != home.tag
-    assert stores.client.diff(built.id, other.id).asked == {
+    assert stores.client.diff(built.id, other.id).request == {
         "keys": (
             "home: store_id is home_store; work: store_id is work_store",
             "home: store_id is work_store; work: store_id is home_store",

@@ -74,7 +74,7 @@ class _World:
             groups=[STOCK],
             limits=limits,
             open_store=self.store,
-            tell=self.rejected.append,
+            publish=self.rejected.append,
             large=self.handed_over.append if large else None,
         )
 

@@ -21,7 +21,13 @@ from tests.runtime.serving.model_folders import LOCK, PYTHON
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
 from mlops_runtime.contracts.feature_service import FeatureServiceUse
 from mlops_runtime.contracts.features import Build, Output, OutputFile, PinnedTable, Semantics, TrainingSetManifest
-from mlops_runtime.contracts.model import AskedHoldout, Evaluation, HoldoutPredictions, ModelSignature, SignatureColumn
+from mlops_runtime.contracts.model import (
+    Evaluation,
+    HoldoutPredictions,
+    HoldoutRequests,
+    ModelSignature,
+    SignatureColumn,
+)
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec
 from mlops_runtime.jobs.evaluate import Inputs, _distinct, check_files, evaluate
@@ -574,7 +580,7 @@ def answered(root: Path, inputs: Inputs, answers: str, *, pickled: bool = False)
     archive = model_folders.archive(folder, root / "served.tar.gz")
     layout(root, replace(inputs, candidate=archive))
     base = root / "processing" / "input"
-    requested = AskedHoldout(
+    requested = HoldoutRequests(
         artifact_sha256=_hash(archive),
         holdout_sha256=holdout_sha256(base / "holdout"),
         rows=300,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.model import AskedHoldout, ModelSignature, SignatureColumn
+from mlops_runtime.contracts.model import HoldoutRequests, ModelSignature, SignatureColumn
 from mlops_runtime.jobs.job_environment import JobError
 from mlops_runtime.jobs.server_answers import AnsweredModel, AnswerError, parse_answers, read_answers
 from mlops_runtime.serving.served_model import ModelError
@@ -17,7 +17,7 @@ INPUTS = (SignatureColumn(name="price", type="number"),)
 NUMBER = ModelSignature(inputs=INPUTS, output="units", passes="values")
 CLASSES = ModelSignature(inputs=INPUTS, output="kind", kind="classes", classes=("a", "b", "c"))
 CHANCE = ModelSignature(inputs=INPUTS, output="bought", kind="probability")
-ASKED = AskedHoldout(
+ASKED = HoldoutRequests(
     artifact_sha256="a" * 64,
     holdout_sha256="b" * 64,
     rows=3,
@@ -27,7 +27,7 @@ ASKED = AskedHoldout(
 )
 
 
-def lay_down(folder: Path, answers: str, request: AskedHoldout = ASKED) -> Path:
+def lay_down(folder: Path, answers: str, request: HoldoutRequests = ASKED) -> Path:
     """Write requests and responses."""
     folder.mkdir()
     (folder / "asked.json").write_bytes(canonical_json(request))

@@ -14,7 +14,7 @@ import pytest
 from tests.runtime.serving import model_folders
 
 from mlops_runtime.contracts import canonical_json, from_json
-from mlops_runtime.contracts.model import AskedHoldout, ModelSignature, SignatureColumn
+from mlops_runtime.contracts.model import HoldoutRequests, ModelSignature, SignatureColumn
 from mlops_runtime.jobs.holdout_predictions import holdout_sha256
 from mlops_runtime.jobs.job_environment import JobError
 from mlops_runtime.jobs.server_rows import sample_rows, write_rows
@@ -114,7 +114,7 @@ def test_the_job_says_what_it_asks(opt_ml: Path) -> None:
     inputs, outputs = opt_ml / "processing" / "input", opt_ml / "processing" / "output"
     digest = hash_of(inputs / "model" / "model.tar.gz")
     assert run(opt_ml, "--artifact-sha256", digest)[0] == 0
-    requested = from_json(AskedHoldout, (outputs / "answers" / "asked.json").read_bytes())
+    requested = from_json(HoldoutRequests, (outputs / "answers" / "asked.json").read_bytes())
     assert (requested.artifact_sha256, requested.holdout_sha256) == (digest, holdout_sha256(inputs / "holdout"))
     assert (requested.rows, requested.again, requested.signature) == (3, (0, 1, 2), SIGNATURE)
     assert [path.name for path in (outputs / "rows").iterdir()] == ["rows.jsonl"]

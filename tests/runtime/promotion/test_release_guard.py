@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlops_runtime.contracts.rollout import LockRow
-from mlops_runtime.promotion.release_guard import ReleaseSettings, Trigger, asked_by, standing_problem
+from mlops_runtime.promotion.release_guard import ReleaseSettings, Trigger, requested_release, standing_problem
 from mlops_runtime.rollout.deploy_guard import IgnoredError
 
 NOW = datetime(2017, 8, 1, 9, tzinfo=UTC)
@@ -34,7 +34,7 @@ RECHECK = COMMON | {"source": "aws.events", "detail-type": "Scheduled Event", "r
 
 def _requested(event: object, settings: ReleaseSettings = SETTINGS) -> Any:
     body = event if isinstance(event, str) else json.dumps(event)
-    return asked_by(body, settings=settings, now=NOW)
+    return requested_release(body, settings=settings, now=NOW)
 
 
 def test_an_approval_asks_where_no_endpoint_promotes() -> None:

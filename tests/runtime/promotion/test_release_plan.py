@@ -280,5 +280,5 @@ def test_an_image_is_named_where_it_was_found() -> None:
 
 def test_a_source_of_another_region_is_not_asked() -> None:
     """Functions there cannot call its registry."""
-    assert HERE.asks_source
-    assert not replace(HERE, source=LinkedEnvironment(account="111111111111", region="us-east-1")).asks_source
+    assert HERE.is_source_readable
+    assert not replace(HERE, source=LinkedEnvironment(account="111111111111", region="us-east-1")).is_source_readable

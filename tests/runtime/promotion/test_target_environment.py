@@ -23,7 +23,7 @@ def test_the_target_is_read_from_its_variables() -> None:
         }
     )
     assert (target.here.region, target.source, target.trust) == ("eu-central-1", source, ("data",))
-    assert not target.asks_source
+    assert not target.is_source_readable
     assert not target.shares_images
 
 

@@ -17,12 +17,12 @@ from mlops_runtime.contracts.events import features_ingested
 from mlops_runtime.contracts.retraining import BroughtCandidate, Candidate, Decision, RetrainRequest, Trigger
 from mlops_runtime.retraining.request_evidence import Alarms
 from mlops_runtime.retraining.retraining_guard import (
-    Asked,
     Ended,
     GuardSettings,
     GuardState,
     KnownCandidateError,
     RefusedEventError,
+    RetrainingMessage,
     alarms_of,
     confirmed,
     decide,
@@ -86,13 +86,13 @@ def _event(kind: str, **changes: Any) -> dict[str, Any]:
     return common | kinds[kind] | changes
 
 
-def _read(event: object, settings: GuardSettings = COUNTING) -> Asked | Ended:
+def _read(event: object, settings: GuardSettings = COUNTING) -> RetrainingMessage | Ended:
     return event_from(json.dumps(event), settings=settings, now=NOW)
 
 
 def _request(event: object, settings: GuardSettings = COUNTING) -> RetrainRequest:
     read = _read(event, settings)
-    assert isinstance(read, Asked)
+    assert isinstance(read, RetrainingMessage)
     return read.request
 
 
@@ -103,7 +103,7 @@ def _request(event: object, settings: GuardSettings = COUNTING) -> RetrainReques
         ("schedule", "aws.events", "scheduled"),
         ("manual", ANNA, "new store"),
         ("new_data", "weekly_demand_v1", "new rows of weekly_demand_v1"),
-        ("recheck", "aws.events", "asked again"),
+        ("recheck", "aws.events", "checked again"),
     ],
 )
 def test_each_trigger_becomes_a_request(kind: str, by: str, detail: str) -> None:
@@ -118,7 +118,7 @@ def test_each_trigger_becomes_a_request(kind: str, by: str, detail: str) -> None
 def test_new_labels_come_with_their_ingest_and_an_end_with_its_execution() -> None:
     """These two have more fields than a request."""
     read = _read(_event("new_data"))
-    assert isinstance(read, Asked)
+    assert isinstance(read, RetrainingMessage)
     assert (read.ingest, read.event_id) == ("w31", "weekly_demand_v1/w31")
     assert _read(_event("ended")) == Ended(event_id="e1", execution=f"{OWNER}one")
 
@@ -192,7 +192,7 @@ def test_a_question_costs_no_retraining_and_is_asked_once_a_day() -> None:
     released = replace(taken, owner=None, lock_until=0, day_count=0)
     decision, reason = decide_now(released, asking)
     assert decision is Decision.COOLING_DOWN
-    assert reason == "people were asked and are asked again in 86400 s; the feed looks broken"
+    assert reason == "the question was sent and is repeated in 86400 s at the earliest; the feed looks broken"
     assert free_at(decision, asking, released, SETTINGS, NOW) == NOW + timedelta(days=1)
     often = replace(SETTINGS, cool_down=0)
     assert decide(released, asking, often, execution=f"{OWNER}x1", now=NOW)[0] is Decision.COOLING_DOWN
@@ -599,7 +599,7 @@ def test_a_person_may_ask_to_measure_a_model_again() -> None:
 
     def again(event: dict[str, Any]) -> bool:
         found = event_from(json.dumps(event), settings=TAKING, now=NOW)
-        assert isinstance(found, Asked)
+        assert isinstance(found, RetrainingMessage)
         return found.again
 
     event = _brought()
@@ -631,7 +631,7 @@ def _of_target(**changes: Any) -> dict[str, Any]:
 
 def _requested_by_target(event: dict[str, Any], given: GuardSettings = LISTENING) -> RetrainRequest:
     found = event_from(json.dumps(event), settings=given, now=NOW)
-    assert isinstance(found, Asked)
+    assert isinstance(found, RetrainingMessage)
     return found.request
 
 

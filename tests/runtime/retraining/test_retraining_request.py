@@ -88,7 +88,7 @@ def test_archive_and_predictions_lie_below_the_pipelines_prefix(tmp_path: Path) 
 def test_a_request_is_an_event_in_the_callers_name() -> None:
     """With the candidate, in the guard's format."""
     aws, candidate = Aws(put_events={"Entries": [{"EventId": "e1"}]}), Candidate(uri="s3://a/b", sha256="a" * 64)
-    assert _requests(aws).ask(candidate, caller="AROAEXAMPLE:ann", reason="mine") == "e1"
+    assert _requests(aws).send(candidate, caller="AROAEXAMPLE:ann", reason="mine") == "e1"
     (entry,) = aws.asked[0][1]["Entries"]
     assert (entry["Source"], entry["EventBusName"]) == ("mlops.demand/AROAEXAMPLE:ann", "demand-bus")
     detail = json.loads(entry["Detail"])
@@ -100,7 +100,7 @@ def test_fails_where_the_bus_does_not_take_it() -> None:
     """With the bus's error."""
     aws = Aws(put_events={"Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]})
     with pytest.raises(RetrainingRequestError, match="demand-bus rejected the request: ThrottlingException: slow"):
-        _requests(aws).ask(Candidate(uri="s3://a/b", sha256="a" * 64), caller="x", reason="r")
+        _requests(aws).send(Candidate(uri="s3://a/b", sha256="a" * 64), caller="x", reason="r")
 
 
 def test_the_guards_decision_is_read_from_its_row() -> None:
@@ -167,7 +167,7 @@ def test_nothing_is_published_while_a_run_reads_the_set() -> None:
     ("decision", "fix"),
     [
         (Decision.BUSY, "wait until it has ended"),
-        (Decision.OVER_BUDGET, "ask again tomorrow, or raise"),
+        (Decision.OVER_BUDGET, "request it again tomorrow, or raise"),
         (Decision.INVALID, "correct it"),
     ],
 )

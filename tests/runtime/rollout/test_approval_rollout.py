@@ -27,7 +27,7 @@ def followed(world: World, *steps: Callable[[], None], messages: list[str] | Non
         chain=world.chain,
         machine_arn=MACHINE,
         wait=wait,
-        say=([] if messages is None else messages).append,
+        echo=([] if messages is None else messages).append,
         looks=3,
     )
 

@@ -83,7 +83,7 @@ def test_where_its_alarms_are_gone_it_goes_back(left: tuple[World, str]) -> None
     world.cloudwatch.delete_alarms(AlarmNames=[ALARM])
     plan = plan_of(world, recovery(world))
     assert (plan["action"], plan["config_name"], plan["previous_config"]) == ("revert", LEFT, OLD)
-    assert plan["reason"] == f"back to {OLD}: the alarms of the new fleet are gone, so its health is unknown"
+    assert plan["reason"] == f"back to {OLD}: the alarms of the new fleet were deleted, so its health is unknown"
     assert plan["revert_endpoint"]["EndpointConfigName"] == OLD
     assert plan["live"]["config"] == OLD
 

@@ -12,12 +12,12 @@ from rollout_world import ENDPOINT, EXECUTION, MACHINE, NOW, World
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import DeployReason, LockRow
 from mlops_runtime.rollout.deploy_guard import (
-    Asked,
     GuardSettings,
     IgnoredError,
-    asked_by,
+    RequestedRollout,
     check_approval,
     check_probation,
+    requested_rollout,
 )
 
 PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/3"
@@ -105,8 +105,8 @@ def stack(**changes: Any) -> dict[str, Any]:
     return event | changes
 
 
-def _requested(event: object) -> Asked:
-    return asked_by(json.dumps(event), settings=SETTINGS, now=NOW)
+def _requested(event: object) -> RequestedRollout:
+    return requested_rollout(json.dumps(event), settings=SETTINGS, now=NOW)
 
 
 def test_an_approval_asks_for_its_package() -> None:
@@ -155,7 +155,7 @@ def test_a_deployment_asks_for_nothing_where_it_resets_nothing() -> None:
     """A SageMaker endpoint is in no template."""
     settings = GuardSettings(machine_arn=MACHINE, group=ENDPOINT)
     with pytest.raises(IgnoredError, match=f"stack '{DEMAND}' is not None"):
-        asked_by(json.dumps(stack()), settings=settings, now=NOW)
+        requested_rollout(json.dumps(stack()), settings=settings, now=NOW)
 
 
 def test_a_recovery_that_died_only_leaves_its_lock() -> None:
@@ -225,7 +225,7 @@ def test_what_is_none_of_ours_asks_for_nothing(event: Any, message: str) -> None
 def test_no_body_breaks_the_guard(body: str) -> None:
     """Any body is ignored with a reason."""
     with pytest.raises(IgnoredError):
-        asked_by(body, settings=SETTINGS, now=NOW)
+        requested_rollout(body, settings=SETTINGS, now=NOW)
 
 
 _ANY = st.recursive(
@@ -267,7 +267,7 @@ def test_a_tampered_event_is_ignored_or_means_the_same(kind: str, data: st.DataO
 def test_a_body_of_a_megabyte_is_not_read() -> None:
     """EventBridge events have at most 256 KiB."""
     with pytest.raises(IgnoredError, match="a message must have at most 262144 characters, got 262145"):
-        asked_by(" " * 262_145, settings=SETTINGS, now=NOW)
+        requested_rollout(" " * 262_145, settings=SETTINGS, now=NOW)
 
 
 REGISTERED = {
@@ -305,7 +305,7 @@ def test_events_of_one_change_have_one_name(first: int, second: int) -> None:
 
     def name(seconds: int, described: dict[str, Any]) -> str:
         at = (NOW + timedelta(seconds=seconds)).isoformat()
-        requested = asked_by(
+        requested = requested_rollout(
             json.dumps(approval(id=f"e{seconds}", time=at)), settings=SETTINGS, now=NOW + timedelta(seconds=seconds)
         )
         return check_approval(requested, described, SETTINGS).name
@@ -345,7 +345,7 @@ def test_an_approval_without_the_list_of_fields_counts() -> None:
         ("2017-08-01T09:00:00Z", "ALARM", "no probation is active"),
         (None, "ALARM", "no probation is active"),
         ("2017-08-02T09:00:00Z", "OK", "is no longer in ALARM: it is OK"),
-        ("2017-08-02T09:00:00Z", None, "is no longer in ALARM: it is gone"),
+        ("2017-08-02T09:00:00Z", None, "is no longer in ALARM: it is deleted"),
     ],
 )
 def test_an_alarm_is_confirmed_at_its_sources(

@@ -29,9 +29,9 @@ def _honest(_: str, request: GoldenRequest) -> Reply:
     return Reply(numbers=tuple(2 * row for row in _rows(request)), milliseconds=20.0)
 
 
-def _rehearsal(ask: Ask, *, live: str | None = None, **limits: float) -> Rehearsal:
+def _rehearsal(invoke: Ask, *, live: str | None = None, **limits: float) -> Rehearsal:
     spec = GoldenSpec(uri="s3://b/g", sha256="0" * 64, **limits)  # type: ignore[arg-type]
-    return Rehearsal(ask=ask, spec=spec, endpoint="new", live=live, has_time=lambda: True)
+    return Rehearsal(invoke=invoke, spec=spec, endpoint="new", live=live, has_time=lambda: True)
 
 
 @given(st.integers(1, 5 * ALONE))
@@ -39,11 +39,11 @@ def test_every_row_goes_alone_and_every_batch_in_another_order(count: int) -> No
     """Each round has a limit; a batch never repeats an order if it has enough of them."""
     requests: list[list[float]] = []
 
-    def ask(endpoint: str, request: GoldenRequest) -> Reply:
+    def invoke(endpoint: str, request: GoldenRequest) -> Reply:
         requests.append(_rows(request))
         return _honest(endpoint, request)
 
-    assert _rehearsal(ask).run([_batch(count)]) == ""
+    assert _rehearsal(invoke).run([_batch(count)]) == ""
     alone = [rows[0] for rows in requests if len(rows) == 1]
     assert set(alone) == set(range(count))
     batches = [tuple(rows) for rows in requests[1:] if len(rows) == count > 1]
@@ -55,14 +55,14 @@ def test_the_live_model_is_asked_the_same_beside_it() -> None:
     """Only if something is compared: the same body right after; its rows are never sent alone."""
     requests: list[tuple[str, str]] = []
 
-    def ask(endpoint: str, request: GoldenRequest) -> Reply:
+    def invoke(endpoint: str, request: GoldenRequest) -> Reply:
         requests.append((endpoint, request.body))
         return _honest(endpoint, request)
 
-    assert _rehearsal(ask, live="live").run([_batch(3)]) == ""
+    assert _rehearsal(invoke, live="live").run([_batch(3)]) == ""
     assert {endpoint for endpoint, _ in requests} == {"new"}
     requests.clear()
-    assert _rehearsal(ask, live="live", max_slowdown=2.0).run([_batch(3)]) == ""
+    assert _rehearsal(invoke, live="live", max_slowdown=2.0).run([_batch(3)]) == ""
     pairs = [(requests[place - 1], call) for place, call in enumerate(requests) if call[0] == "live"]
     assert len(pairs) == 1 + ROUNDS
     assert all(before == ("new", body) for before, (_, body) in pairs)
@@ -72,11 +72,11 @@ def test_a_round_with_a_failure_is_the_last() -> None:
     """All requests of the round are sent, so that the reason names them, and none afterwards."""
     calls: list[str] = []
 
-    def ask(_: str, request: GoldenRequest) -> Reply:
+    def invoke(_: str, request: GoldenRequest) -> Reply:
         calls.append(request.name)
         return Reply(problem="no")
 
-    reason = _rehearsal(ask).run([_batch(1), _batch(2)])
+    reason = _rehearsal(invoke).run([_batch(1), _batch(2)])
     assert reason == "2 of 2 golden requests failed: batch of 1: no; batch of 2: no"
     assert calls == ["batch of 1", "batch of 1", "batch of 2"]
 
@@ -96,12 +96,12 @@ def test_what_is_too_slow_is_measured_again_later_before_it_fails(slow: float, i
     requests: list[str] = []
     pauses: list[float] = []
 
-    def ask(endpoint: str, request: GoldenRequest) -> Reply:
+    def invoke(endpoint: str, request: GoldenRequest) -> Reply:
         requests.append(endpoint)
         reply = _honest(endpoint, request)
         return Reply(numbers=reply.numbers, milliseconds=slow if endpoint == "new" else 20.0)
 
-    rehearsal = _rehearsal(ask, live="live", max_slowdown=3.0)
+    rehearsal = _rehearsal(invoke, live="live", max_slowdown=3.0)
     rehearsal.pause = pauses.append
     reason = rehearsal.run([_batch(1)])
     assert ("as slow in each of 3 later checks, 20 s apart" in reason) == is_slow
@@ -124,7 +124,7 @@ class Machine:
         self.random, self.now = random.Random(seed), 0.0
         self.busy_until, self.slowdown, self.slow_until = busy_until, slowdown, slow_until
 
-    def ask(self, endpoint: str, request: GoldenRequest) -> Reply:
+    def invoke(self, endpoint: str, request: GoldenRequest) -> Reply:
         """Respond after a delay."""
         took = 0.01 * (self.slowdown if endpoint == "new" and self.now < self.slow_until else 1.0)
         if self.now < self.busy_until:
@@ -138,13 +138,13 @@ class Machine:
 
     def verdict(self, **limits: float) -> str:
         """Rehearse next to the live model."""
-        rehearsal = _rehearsal(self.ask, live="live", **limits)
+        rehearsal = _rehearsal(self.invoke, live="live", **limits)
         rehearsal.pause = self.wait
         return rehearsal.run([_batch(1), _batch(3)])
 
     def run_many(self, **limits: float) -> str:
         """Rehearse a set of many requests."""
-        rehearsal = _rehearsal(self.ask, live="live", **limits)
+        rehearsal = _rehearsal(self.invoke, live="live", **limits)
         rehearsal.pause = self.wait
         return rehearsal.run([replace(_batch(1), name=f"request {number}") for number in range(20)])
 
@@ -178,9 +178,9 @@ class Dawdler(Machine):
     every = 10
     calls = 0
 
-    def ask(self, endpoint: str, request: GoldenRequest) -> Reply:
+    def invoke(self, endpoint: str, request: GoldenRequest) -> Reply:
         """Respond after a delay."""
-        reply = super().ask(endpoint, request)
+        reply = super().invoke(endpoint, request)
         self.calls += endpoint == "new"
         is_slow = endpoint == "new" and self.random.random() < 1 / self.every
         self.now += 0.4 * is_slow
@@ -203,7 +203,7 @@ def test_a_busy_machine_makes_no_model_slow_on_some_calls() -> None:
 class Starved(Machine):
     """A machine on which the candidate waits more often than the live model, equally long."""
 
-    def ask(self, endpoint: str, request: GoldenRequest) -> Reply:
+    def invoke(self, endpoint: str, request: GoldenRequest) -> Reply:
         """Respond after a delay."""
         waits = self.random.random() < (0.3 if endpoint == "new" else 0.1)
         took = 10.0 + waits * self.random.uniform(20, 70)
@@ -221,13 +221,13 @@ def test_a_model_that_knows_the_golden_requests_is_refused(is_known: bool) -> No
     """It returns half of the right value for rows changed by a ten-thousandth; an honest model hardly changes."""
     request = replace(_batch(1), body=json.dumps({"instances": [[1.25], [2.5], [4.0]]}), rows=3)
 
-    def ask(_: str, request: GoldenRequest) -> Reply:
+    def invoke(_: str, request: GoldenRequest) -> Reply:
         rows = _rows(request)
         return Reply(
             numbers=tuple(2 * x if x in (1.25, 2.5, 4.0) or not is_known else x for x in rows), milliseconds=1.0
         )
 
-    reason = _rehearsal(ask).run([request])
+    reason = _rehearsal(invoke).run([request])
     assert ("the median relative difference over 3 numbers is 0.5, at most 0.05 is allowed" in reason) is is_known
 
 
@@ -237,20 +237,20 @@ def test_a_category_far_from_the_live_models_answer_is_refused() -> None:
         name="categories", body=json.dumps({"instances": [{"x": 1.0}, {"x": 2.0}, {"x": 3.0}]}), rows=3, minimum=0
     )
 
-    def ask(endpoint: str, request: GoldenRequest) -> Reply:
+    def invoke(endpoint: str, request: GoldenRequest) -> Reply:
         rows = [row["x"] for row in json.loads(request.body)["instances"]]
         return Reply(numbers=tuple(0.0 if endpoint == "new" and x == 2.0 else 10 * x for x in rows), milliseconds=1.0)
 
-    reason = _rehearsal(ask, live="live", max_row_deviation=0.9).run([request])
+    reason = _rehearsal(invoke, live="live", max_row_deviation=0.9).run([request])
     assert "1 of 3 rows are further than 0.9 from the live model's answer, first row 1: got 0.0" in reason
-    assert _rehearsal(ask, live=None, max_row_deviation=0.9).run([request]) == ""
-    assert _rehearsal(ask, live="live", max_row_deviation=0.9).run([replace(request, name="others")]) == ""
+    assert _rehearsal(invoke, live=None, max_row_deviation=0.9).run([request]) == ""
+    assert _rehearsal(invoke, live="live", max_row_deviation=0.9).run([replace(request, name="others")]) == ""
 
 
 def test_time_that_runs_out_in_a_later_check_is_said() -> None:
     """An unconfirmed slowdown is not accepted."""
     left = [True] * (2 + 2 * ROUNDS + 5)
-    rehearsal = _rehearsal(Machine(1, busy_until=1e9, slowdown=60.0).ask, live="live", max_slowdown=3.0)
+    rehearsal = _rehearsal(Machine(1, busy_until=1e9, slowdown=60.0).invoke, live="live", max_slowdown=3.0)
     rehearsal.pause, rehearsal.has_time = (lambda _: None), lambda: bool(left) and left.pop()
     assert "time ran out while 1 of 1 golden requests that seemed slow were measured again" in rehearsal.run(
         [_batch(1)]
@@ -260,10 +260,10 @@ def test_time_that_runs_out_in_a_later_check_is_said() -> None:
 def test_calls_that_were_asked_again_are_counted_for_the_candidate_alone() -> None:
     """One is the platform's fault; two look like a container that was gone."""
 
-    def ask(endpoint: str, request: GoldenRequest) -> Reply:
-        return Reply(numbers=_honest(endpoint, request).numbers, was_asked_again=endpoint == again)
+    def invoke(endpoint: str, request: GoldenRequest) -> Reply:
+        return Reply(numbers=_honest(endpoint, request).numbers, was_retried=endpoint == again)
 
     again = "live"
-    assert _rehearsal(ask, live="live", max_deviation=1.0).run([_batch(1)]) == ""
+    assert _rehearsal(invoke, live="live", max_deviation=1.0).run([_batch(1)]) == ""
     again = "new"
-    assert "had to be retried, at most 1 is allowed" in _rehearsal(ask).run([_batch(1)])
+    assert "had to be retried, at most 1 is allowed" in _rehearsal(invoke).run([_batch(1)])

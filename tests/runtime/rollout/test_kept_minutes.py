@@ -57,7 +57,7 @@ def test_the_sentence_is_computed_again_from_what_was_kept() -> None:
     assert kept.sentence() == RECORDED.sentence
     request = {"max_latency_ratio": 1.5}
     unknown = read_minutes(canonical_json({"request": request, "compared": [asdict(ERRORS)]}))
-    assert unknown.sentence() == judge(ERRORS, unsaid=NOT_COMPARED).sentence
+    assert unknown.sentence() == judge(ERRORS, left_out_note=NOT_COMPARED).sentence
     running = running_evidence(ERRORS)
     assert len(running) == 3
     assert running[-1] == ERRORS.evidence()

@@ -23,7 +23,7 @@ class Script:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self._steps: Iterator[Callable[[], None]] = iter(())
 
     def then(self, *steps: Callable[[], None]) -> WayBack:
@@ -35,7 +35,7 @@ class Script:
             chain=self.world.chain,
             machine_arn=MACHINE,
             wait=self._step,
-            say=self.said.append,
+            echo=self.messages.append,
         )
 
     def _step(self, execution: str | None) -> None:
@@ -106,7 +106,7 @@ def test_without_a_rollout_the_machine_goes_back(script: Script) -> None:
     assert script.inputs() == [REQUEST]
     (name,) = script.world.executions()
     assert name.startswith("rollback-")
-    assert script.said == [f"following {MACHINE.replace(':stateMachine:', ':execution:')}:{name}"]
+    assert script.messages == [f"following {MACHINE.replace(':stateMachine:', ':execution:')}:{name}"]
 
 
 def test_a_named_version_is_asked_for(script: Script) -> None:
@@ -169,7 +169,7 @@ def test_a_rollout_that_runs_is_aborted(script: Script) -> None:
     assert answer.is_served
     assert answer.text == f"ROLLED_BACK: abort; live: {GROUP}/2"
     assert len(script.world.executions()) == 1
-    assert script.said == [
+    assert script.messages == [
         f"a rollout is running: {execution}",
         f"{alarm} is set to ALARM: the new fleet is rolled back",
     ]
@@ -184,7 +184,7 @@ def test_a_new_fleet_is_waited_for(script: Script) -> None:
     ).go(REQUEST)
 
     assert answer.is_served
-    assert script.said[-1] == f"{alarm} is set to ALARM: the new fleet is rolled back"
+    assert script.messages[-1] == f"{alarm} is set to ALARM: the new fleet is rolled back"
 
 
 def test_a_rollout_that_was_too_quick_is_gone_back_from(script: Script) -> None:
@@ -220,7 +220,7 @@ def test_a_rollback_that_runs_is_not_aborted(script: Script) -> None:
     (found,) = script.world.cloudwatch.describe_alarms()["MetricAlarms"]
     assert found["StateValue"] == "OK"
     assert answer.is_served
-    assert script.said == [f"a rollback is already running: following {execution}"]
+    assert script.messages == [f"a rollback is already running: following {execution}"]
 
 
 def test_a_rollback_that_was_interrupted_is_followed_by_the_same_command(script: Script) -> None:
@@ -233,7 +233,7 @@ def test_a_rollback_that_was_interrupted_is_followed_by_the_same_command(script:
     further = script.then(script.ends(Outcome.PROMOTED, "7")).go(replace(REQUEST, comment="worse"))
 
     assert (followed.is_served, again.is_served, further.is_served) == (True, True, True)
-    assert script.said[0] == f"this rollback already waits for the endpoint: following {begun}"
+    assert script.messages[0] == f"this rollback already waits for the endpoint: following {begun}"
     assert followed.text == f"PROMOTED: back to version 1; live: {GROUP}/1"
     assert again.text.startswith("this rollback was already done, record 1 of ")
     assert "For an earlier version use --to, or give another reason" in again.text
@@ -265,7 +265,7 @@ def test_others_that_wait_are_told_of(script: Script) -> None:
 
     script.then(end).go(REQUEST)
 
-    assert script.said[0] == "1 more executions wait for the endpoint and go on afterwards: mlops status shows them"
+    assert script.messages[0] == "1 more executions wait for the endpoint and go on afterwards: mlops status shows them"
 
 
 def test_a_stale_lock_is_no_rollout(script: Script) -> None:

@@ -11,7 +11,7 @@ import pytest
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.serving.call_batching import BatchedModel
 from mlops_runtime.serving.served_model import ModelError, SlowModelError
-from mlops_runtime.serving.worker_process import WorkerGoneError
+from mlops_runtime.serving.worker_process import WorkerEndedError
 
 LONG = 60.0
 
@@ -101,7 +101,7 @@ def test_the_error_of_one_caller_reaches_no_other() -> None:
     assert inner.sizes == [3, 1, 1, 1]
 
 
-@pytest.mark.parametrize("error", [WorkerGoneError("ended"), SlowModelError("slow")])
+@pytest.mark.parametrize("error", [WorkerEndedError("ended"), SlowModelError("slow")])
 def test_a_process_that_is_gone_is_not_asked_again(error: Exception) -> None:
     """All callers of the batch get the error."""
     inner = Doubling(error)

@@ -50,7 +50,7 @@ def silent() -> Iterator[tuple[str, socket.socket]]:
 def test_an_answer_has_its_content_type_without_parameters() -> None:
     """In lower case, for comparison by rules."""
     with serving() as url:
-        answer = Client(url).ask("POST", "/invocations", b"1,2\n", "text/csv")
+        answer = Client(url).request("POST", "/invocations", b"1,2\n", "text/csv")
     assert answer == Answer(200, "text/csv", b"6.0\n")
 
 
@@ -59,7 +59,7 @@ def test_fails_for_silence(silent: tuple[str, socket.socket]) -> None:
     with pytest.raises(
         NoAnswerError, match=r"GET /ping must be answered within 0\.05 s, got TimeoutError after \d+\.\d s"
     ):
-        Client(silent[0]).ask("GET", "/ping", timeout=0.05)
+        Client(silent[0]).request("GET", "/ping", timeout=0.05)
 
 
 def test_fails_for_what_is_no_http(silent: tuple[str, socket.socket]) -> None:
@@ -75,14 +75,14 @@ def test_fails_for_what_is_no_http(silent: tuple[str, socket.socket]) -> None:
     thread = threading.Thread(target=nonsense)
     thread.start()
     with pytest.raises(NoAnswerError, match="got BadStatusLine"):
-        Client(url).ask("GET", "/ping", timeout=5)
+        Client(url).request("GET", "/ping", timeout=5)
     thread.join()
 
 
 def test_two_requests_share_a_connection() -> None:
     """As a load balancer sends them."""
     with serving() as url:
-        first, second = Client(url).ask_twice("POST", "/invocations", b"1,2\n", "text/csv")
+        first, second = Client(url).request_twice("POST", "/invocations", b"1,2\n", "text/csv")
     assert first == second
 
 

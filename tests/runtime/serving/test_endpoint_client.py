@@ -212,7 +212,7 @@ def test_what_a_model_refuses_is_said_in_its_own_words(answer: str, message: str
     with pytest.raises(EndpointError) as refused:
         EndpointClient(ENTRY, client=Aws(ClientError(response, "InvokeEndpoint")).client).predict([{}])
     assert str(refused.value) == f"the model of crm-churn returned 400: {message}"
-    assert (refused.value.status, refused.value.said) == ("400", message)
+    assert (refused.value.status, refused.value.model_message) == ("400", message)
 
 
 def test_fails_for_an_address_that_is_none() -> None:

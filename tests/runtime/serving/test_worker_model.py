@@ -17,7 +17,7 @@ from tests.runtime.serving.model_folders import LOCK, PYTHON
 
 from mlops_runtime.serving.served_model import ModelError, SlowModelError
 from mlops_runtime.serving.worker_model import WorkerModel
-from mlops_runtime.serving.worker_process import WorkerGoneError
+from mlops_runtime.serving.worker_process import WorkerEndedError
 
 ROWS = np.array([[2, 0], [np.nan, 1], [4, -1]], dtype=np.float32)
 Start = Callable[..., WorkerModel]
@@ -222,13 +222,13 @@ def test_a_process_that_ends_takes_the_server_along(start: Start, tmp_path: Path
     """During a call and between two."""
     model_folders.handler(tmp_path, "import os\n\ndef load(folder): pass\n\ndef predict(model, frame): os._exit(3)\n")
     ended: list[int] = []
-    model = start(gone=lambda: ended.append(1))
-    with pytest.raises(WorkerGoneError, match="the model's process has ended with code 3"):
+    model = start(on_end=lambda: ended.append(1))
+    with pytest.raises(WorkerEndedError, match="the model's process has ended with code 3"):
         model.predict(ROWS)
     model_folders.handler(tmp_path / "other")
-    other = start(tmp_path / "other", gone=lambda: ended.append(2))
+    other = start(tmp_path / "other", on_end=lambda: ended.append(2))
     os.kill(other.pids[0], signal.SIGKILL)
-    with pytest.raises(WorkerGoneError, match="ended with code -9"):
+    with pytest.raises(WorkerEndedError, match="ended with code -9"):
         other.predict(ROWS)
     assert ended == [1, 2]
 
@@ -238,10 +238,10 @@ def test_several_processes_take_turns(start: Start, tmp_path: Path, wait_for: Ca
     text = "import os\n\ndef load(folder): pass\n\ndef predict(model, frame): return frame['price'] * 0 + os.getpid()\n"
     model_folders.handler(tmp_path, text)
     ended: list[str] = []
-    model = start(workers=2, gone=lambda: ended.append("gone"))
+    model = start(workers=2, on_end=lambda: ended.append("gone"))
     assert {model.predict(ROWS[:1]).item() for _ in range(2)} == set(model.pids)
     os.kill(model.pids[0], signal.SIGKILL)
-    with pytest.raises(WorkerGoneError, match="ended with code -9"):
+    with pytest.raises(WorkerEndedError, match="ended with code -9"):
         model.predict(ROWS[:1])
     assert ended == ["gone"]
     wait_for(lambda: [_running(pid) for pid in model.pids] == [[], []])
@@ -256,7 +256,7 @@ def test_a_call_that_takes_too_long_ends_the_process(
     )
     model_folders.handler(tmp_path, text)
     ended: list[str] = []
-    model = start(answer_seconds=0.2, gone=lambda: ended.append("gone"))
+    model = start(answer_seconds=0.2, on_end=lambda: ended.append("gone"))
     with pytest.raises(SlowModelError, match=r"the model has not responded within 0\.2 s"):
         model.predict(ROWS)
     assert ended == ["gone"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlops_runtime.serving.served_model import ModelError, SlowModelError
-from mlops_runtime.serving.worker_process import WorkerGoneError, WorkerProcess
+from mlops_runtime.serving.worker_process import WorkerEndedError, WorkerProcess
 
 PROGRAM = """
 import os, socket, struct, sys
@@ -33,15 +33,15 @@ def test_it_answers_fails_is_slow_and_ends(tmp_path: Path) -> None:
     process = WorkerProcess("the oracle", program, Path(sys.executable))
     try:
         process.wait(60, 60)
-        assert process.ask(b"hello") == (b"hello", 7)
+        assert process.call(b"hello") == (b"hello", 7)
         with pytest.raises(ModelError, match=r"^the oracle failed: why$"):
-            process.ask(b"fail")
-        assert process.ask(b"again") == (b"again", 7)
+            process.call(b"fail")
+        assert process.call(b"again") == (b"again", 7)
         process._wire.settimeout(0.2)
         with pytest.raises(SlowModelError, match=r"the oracle has not responded within 0\.2 s"):
-            process.ask(b"hang")
-        with pytest.raises(WorkerGoneError, match=r"^the oracle's process has ended with code 4; see the log$"):
-            process.ask(b"end")
+            process.call(b"hang")
+        with pytest.raises(WorkerEndedError, match=r"^the oracle's process has ended with code 4; see the log$"):
+            process.call(b"end")
     finally:
         process.close()
 
@@ -60,6 +60,6 @@ def test_a_process_that_ends_while_it_loads_is_named(tmp_path: Path) -> None:
     )
     process = WorkerProcess("the oracle", program, Path(sys.executable))
     with pytest.raises(
-        WorkerGoneError, match=r"^the oracle's process has ended with code 5 while it loaded; see the log$"
+        WorkerEndedError, match=r"^the oracle's process has ended with code 5 while it loaded; see the log$"
     ):
         process.wait(60, 60)

@@ -13,7 +13,7 @@ import pytest
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.training_data.table_file import TableError
-from mlops_runtime.training_data.table_schema import TableSchema, read_schema, told
+from mlops_runtime.training_data.table_schema import TableSchema, read_schema, schema_lines
 
 BEGIN = datetime(2025, 1, 6, tzinfo=UTC)
 ROWS = 1200
@@ -86,7 +86,7 @@ def test_a_csv_is_read_alike(table: Callable[..., Path]) -> None:
 
 def test_a_person_reads_what_was_found(table: Callable[..., Path]) -> None:
     """The text lists label, inputs, excluded columns and rows."""
-    lines = list(told(schema(table(note=[None] * ROWS))))
+    lines = list(schema_lines(schema(table(note=[None] * ROWS))))
     assert lines == [
         "label units: a number, measured by wape",
         "3 inputs: store, price, promotion",
@@ -244,7 +244,9 @@ def test_a_key_that_stays_for_days_is_the_cluster(
     for more in ({}, {"without": ["store"]}):
         found = schema(table(store=values), **more)
         assert (found.block, found.cluster) == ("store", cluster)
-        assert any("set WINDOW in monitoring.py to a week" in line for line in told(found)) == (cluster == "store")
+        assert any("set WINDOW in monitoring.py to a week" in line for line in schema_lines(found)) == (
+            cluster == "store"
+        )
 
 
 def test_a_few_days_are_no_clusters(table: Callable[..., Path]) -> None:
@@ -279,7 +281,7 @@ def test_rows_that_cannot_be_used_are_counted(table: Callable[..., Path]) -> Non
     days = [f"{BEGIN + timedelta(days=number // 15)}" for number in range(ROWS)]
     found = schema(table(day=["soon", *days[1:]]))
     assert (found.rows, found.dropped) == (ROWS - 1, 1)
-    assert "left out 1 rows without label or time" in list(told(found))
+    assert "left out 1 rows without label or time" in list(schema_lines(found))
     text = problems(table(day=["soon"] * 20 + days[20:]))
     assert f"--time: 20 of {ROWS} values of 'day' are not valid times, such as 'soon'; write ISO 8601" in text
     assert "must be different columns, got units, units, store" in problems(table(), time="units")

@@ -19,7 +19,7 @@ def test_what_was_announced_and_is_not_gone_is_left(tmp_path: Path) -> None:
     journal.begin("r1")
     for kind, name in (("lock", "l"), ("bucket", "b"), ("stack", "s"), ("stack", "s")):
         journal.make(kind, name)
-    journal.gone("bucket", "b")
+    journal.removed("bucket", "b")
 
     assert journal.left() == [("stack", "s"), ("lock", "l")]
     journal.begin("r2")

@@ -71,7 +71,9 @@ def show(
     if not records:
         typer.echo(f"{name} has no record " + ("that can be read" if is_cut else "yet"))
         return
-    print_table(("", "when", "outcome", "serves", "asked by", "reason"), list(map(_cells, records)), whole_words=True)
+    print_table(
+        ("", "when", "outcome", "serves", "requested by", "reason"), list(map(_cells, records)), whole_words=True
+    )
     typer.echo(f"head {row.audit_head} at sequence {row.audit_sequence}")
     compared = [record.sequence for record in records if record.verdict is not None]
     if compared:

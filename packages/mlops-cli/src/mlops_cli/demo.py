@@ -62,7 +62,7 @@ class StepLines:
             else:
                 print(f"...{'':10}{name}", file=self._stream, flush=True)
 
-    def say(self, line: str) -> None:
+    def echo(self, line: str) -> None:
         """Replace the running step by a line."""
         with self._lock:
             self._clear()
@@ -161,7 +161,7 @@ def _loading(lines: StepLines) -> Iterator[None]:
     lines.begin("load the packages")
     sys.path.insert(0, str(Path.cwd()))
     yield
-    lines.say(f"ok   {time.monotonic() - started:6.1f} s  load the packages")
+    lines.echo(f"ok   {time.monotonic() - started:6.1f} s  load the packages")
 
 
 def _run(lines: StepLines, *, page: Path, unit: str, keep: bool, target: str) -> Any:
@@ -182,15 +182,15 @@ def _run(lines: StepLines, *, page: Path, unit: str, keep: bool, target: str) ->
         if target == "eks":
             from examples.retail.demo_eks import run as run_on_eks
     if target == "eks":
-        return run_on_eks(page=page, say=lines.say, begin=lines.begin)
-    return run(page=page, say=lines.say, begin=lines.begin, unit=unit, keep=KEPT if keep else None)
+        return run_on_eks(page=page, echo=lines.echo, begin=lines.begin)
+    return run(page=page, echo=lines.echo, begin=lines.begin, unit=unit, keep=KEPT if keep else None)
 
 
 def _run_accounts(lines: StepLines, *, page: Path, keep: bool) -> Any:
     """Run the demo of promotions between accounts."""
     with _loading(lines):
         from examples.retail.demo_accounts import run
-    return run(page=page, say=lines.say, begin=lines.begin, keep=KEPT if keep else None)
+    return run(page=page, echo=lines.echo, begin=lines.begin, keep=KEPT if keep else None)
 
 
 def _run_own(lines: StepLines, *, keep: bool) -> Any:
@@ -202,10 +202,10 @@ def _run_own(lines: StepLines, *, keep: bool) -> Any:
     folder = KEPT_OWN.absolute()
     if keep and folder.exists():
         raise UserError(f"{KEPT_OWN} already exists; stop its embedded cloud and remove the folder first")
-    result = run(say=lines.say, begin=lines.begin, keep=folder if keep else None)
-    lines.say(f"{'ok' if result.ok else 'MISSED'}: {len(result.steps)} verbs in {result.seconds:.0f} s")
+    result = run(echo=lines.echo, begin=lines.begin, keep=folder if keep else None)
+    lines.echo(f"{'ok' if result.ok else 'MISSED'}: {len(result.steps)} verbs in {result.seconds:.0f} s")
     if keep:
-        lines.say(
+        lines.echo(
             f"kept: cd {KEPT_OWN / FOLDER}; mlops status; mlops monitor report; mlops runs list; mlops local down"
         )
     return result

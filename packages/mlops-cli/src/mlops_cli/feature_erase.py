@@ -85,11 +85,11 @@ def erase(
     for line in left:
         typer.echo(f"not reached: {line}")
     if record.pending:
-        tell_pending(record)
+        print_pending(record)
         raise typer.Exit(PENDING)
 
 
-def tell_pending(erasure: "Erasure") -> None:
+def print_pending(erasure: "Erasure") -> None:
     """Print why an erasure is incomplete, and what to do."""
     for line in erasure.pending:
         typer.echo(f"pending: {line}", err=True)

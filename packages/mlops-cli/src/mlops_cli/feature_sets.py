@@ -22,7 +22,7 @@ from mlops_cli.feature_location import (
     read_parquet,
     table_of,
 )
-from mlops_cli.feature_sources import Kind, Query, Results, RowsAsked, Workgroup, loaded_text
+from mlops_cli.feature_sources import Kind, Query, Results, RowArguments, Workgroup, loaded_text
 from mlops_cli.local import Home
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.features.feature_group import RESERVED, FeatureGroup
@@ -78,7 +78,7 @@ def ingest(
     if backfill and correct:
         raise UserError("give --backfill or --correct, not both: historical rows, or new versions of existing rows")
     group = _declared(groups, name)
-    requested = RowsAsked(place=file, query=query, workgroup=workgroup, output=output, kind=kind)
+    requested = RowArguments(place=file, query=query, workgroup=workgroup, output=output, kind=kind)
     if requested.is_source("FILE"):
         if correct or key is not None:
             raise UserError(
@@ -231,7 +231,7 @@ def build(
     meaning = _semantics(semantics)
     cutoff = None if as_of is None else _time(as_of)
     pinned = {group: _whole(value) for group, value in pairs("--snapshot", snapshot or ())}
-    requested = RowsAsked(place=entities, query=query, workgroup=workgroup, output=output, kind=kind)
+    requested = RowArguments(place=entities, query=query, workgroup=workgroup, output=output, kind=kind)
     rows = None if requested.is_source("--entities") else read_parquet("--entities", Path(str(entities)))
     with opened(path, unit, profile, home) as place, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # printed below
@@ -378,7 +378,7 @@ def _whole(value: str) -> int:
 
 
 def _difference_lines(found: "Difference") -> list[str]:
-    lines = [f"{name}: {before} became {after}" for name, (before, after) in found.asked.items()]
+    lines = [f"{name}: {before} became {after}" for name, (before, after) in found.request.items()]
     lines += [f"{table}: snapshot {before} became {after}" for table, (before, after) in found.snapshots.items()]
     lines += [f"column {name} added" for name in found.columns_added]
     lines += [f"column {name} removed" for name in found.columns_removed]

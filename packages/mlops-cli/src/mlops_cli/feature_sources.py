@@ -30,7 +30,7 @@ _TEXTS = (".csv", ".jsonl", ".ndjson", ".json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RowsAsked:
+class RowArguments:
     """Arguments of a verb that name its rows."""
 
     place: str | None

@@ -10,7 +10,7 @@ import typer
 from mlops_cli import feature_erase, feature_groups, feature_search, feature_sets
 from mlops_cli.answers import AsJson, answer, print_json
 from mlops_cli.aws_account import Profile, UserError
-from mlops_cli.feature_erase import PENDING, tell_pending
+from mlops_cli.feature_erase import PENDING, print_pending
 from mlops_cli.feature_location import LOCK_FILE, Folder, Unit, load_groups, opened
 from mlops_cli.local import Home
 from mlops_runtime.contracts import to_dict
@@ -53,7 +53,7 @@ def maintain(
         )
     for erasure in erasures:
         if erasure.pending:
-            tell_pending(erasure)
+            print_pending(erasure)
         else:
             typer.echo(f"erasure {erasure.id[:16]} is complete: {erasure.reason}")
     if is_pending:

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from mlops_cli.answers import AsJson, optional_first
 from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
-from mlops_cli.retraining_verdict import follow, requests_of, say
+from mlops_cli.retraining_verdict import echo, follow, requests_of
 from mlops_cli.unit_operations import checked_reason
 from mlops_runtime.business_unit.deployed_entries import Entries
 from mlops_runtime.contracts import from_json
@@ -103,8 +103,8 @@ def register(
                 packed.archive, sha256=packed.sha256, flavor=packed.flavor, trust=packed.trust, predictions=predictions
             )
         caller = str(aws.client("sts").get_caller_identity()["UserId"])
-        event = requests.ask(candidate, caller=caller, reason=why, again=again)
-        say(
+        event = requests.send(candidate, caller=caller, reason=why, again=again)
+        echo(
             f"requested an evaluation of {packed.flavor or 'onnx'} model {packed.model_sha256[:12]} by {entry.pipeline}"
         )
         follow(requests, event, facts={"model_sha256": packed.model_sha256}, is_awaited=not no_wait, as_json=as_json)
@@ -146,7 +146,7 @@ def _registered(aws: Account, source: str, folder: Path, tracking_uri: str | Non
         version = RegisteredModels(mlflow, s3=lambda: aws.session.client("s3")).download(source, folder)
     except (RegisteredModelError, TrackingAwayError, TrackingRefusedError, ValueError) as error:
         raise UserError(str(error)) from error
-    say(f"downloaded version {version.version} of {version.name} from MLflow, {mlflow}: {version.source}")
+    echo(f"downloaded version {version.version} of {version.name} from MLflow, {mlflow}: {version.source}")
     return folder
 
 
@@ -177,7 +177,7 @@ def _promises(aws: Account, entries: Entries, entry: PipelineEntry) -> tuple[Req
     except ClientError as error:
         if error.response["Error"]["Code"] not in DENIED:
             raise
-        say(
+        echo(
             f"the promises of APIs of {entry.endpoint} were not compared: {error.operation_name} is denied; the gate compares them"
         )
         return ()

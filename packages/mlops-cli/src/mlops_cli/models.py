@@ -215,9 +215,9 @@ def approve(
             why = _reason(reason, "approve", package)
             if case.not_compared is not None:
                 typer.echo(visible(case.not_compared), err=True)
-            identity, said = case.approve(caller=caller, reason=why, role=role)
-            document = {"package": description["ModelPackageArn"], "approved_as": identity, "said": said}
-            text = f"approved {package} as {identity}: {said}"
+            identity, result = case.approve(caller=caller, reason=why, role=role)
+            document = {"package": description["ModelPackageArn"], "approved_as": identity, "said": result}
+            text = f"approved {package} as {identity}: {result}"
             if wait:
                 typer.echo(text, err=True)
                 followed = _followed(rollouts, description["ModelPackageArn"], package, now)
@@ -287,11 +287,11 @@ def reject(
         if description["ModelApprovalStatus"] == "Rejected":
             raise UserError(f"{package} is already rejected: {description.get('ApprovalDescription', '')}")
         why = _reason(reason, "reject", package)
-        identity, said = case.reject(caller=caller, reason=why, role=role)
-    text = f"rejected {package} as {identity}: {said}"
+        identity, result = case.reject(caller=caller, reason=why, role=role)
+    text = f"rejected {package} as {identity}: {result}"
     if description["ModelApprovalStatus"] == "Approved":
         text += "\nit was approved: a live endpoint serves it until mlops rollback or the next promotion"
-    document = {"package": description["ModelPackageArn"], "rejected_as": identity, "said": said}
+    document = {"package": description["ModelPackageArn"], "rejected_as": identity, "said": result}
     answer(document, text, as_json=as_json)
 
 
@@ -311,7 +311,7 @@ def _rollouts(aws: Account, group: str) -> "dict[str, ApprovalRollout]":
             chain=open_chain(aws.client, entry),
             machine_arn=entry.deploy_machine,
             wait=RolloutWait(aws=aws, endpoint=entry.endpoint),
-            say=lambda line: typer.echo(line, err=True),
+            echo=lambda line: typer.echo(line, err=True),
             looks=_LOOKS,
         )
         for entry in entries

@@ -53,20 +53,20 @@ def report(
         from mlops_runtime.monitor.page.report_words import report_lines
         from mlops_runtime.monitor.report_message import short_flaw
 
-        told = found.report(window)
+        window_report = found.report(window)
         path = Path("monitor.html") if output is None and not as_json else output
-        kept = None if path is None else found.archive.kept(told)
+        kept = None if path is None else found.archive.kept(window_report)
         unread = ""
         if path is not None and kept is not None:
             records, unread = _records(found)
-            _write(path, kept, found.archive.history(told, most=_HISTORY), records)
-        is_violated = MonitorState.VIOLATION in monitor_states(told).values()
+            _write(path, kept, found.archive.history(window_report, most=_HISTORY), records)
+        is_violated = MonitorState.VIOLATION in monitor_states(window_report).values()
     if as_json:
-        print_json(_plain(told))
+        print_json(_plain(window_report))
     else:
-        for line in report_lines(told):
+        for line in report_lines(window_report):
             typer.echo(line)
-        print_features(told)
+        print_features(window_report)
         if kept is not None and kept.problem:
             typer.echo(f"the page has no distributions: {short_flaw(kept.problem)}")
         if unread:
@@ -94,20 +94,25 @@ def explain(
     """Explain one feature: the shift and what to do, its distribution next to the baseline's, its history."""
     endpoint, feature = optional_first(names, "[ENDPOINT] FEATURE")
     with watched(endpoint, profile, home) as found:
-        told = found.report(window)
-        drift = _feature(told, feature)
-        kept = found.archive.kept(told)
-        history = found.archive.history(told, most=_HISTORY)
+        window_report = found.report(window)
+        drift = _feature(window_report, feature)
+        kept = found.archive.kept(window_report)
+        history = found.archive.history(window_report, most=_HISTORY)
         rows = _rows(kept, drift.name)
-    past = [(each, one) for each in reversed([told, *history]) for one in each.drift.features if one.name == drift.name]
+    past = [
+        (each, one)
+        for each in reversed([window_report, *history])
+        for one in each.drift.features
+        if one.name == drift.name
+    ]
     from mlops_runtime.monitor.page.report_words import feature_lines
     from mlops_runtime.monitor.report_message import short_flaw
 
-    lines = list(feature_lines(told, drift))
+    lines = list(feature_lines(window_report, drift))
     if as_json:
         shown = {
-            "endpoint": told.endpoint,
-            "window_until": told.window_until,
+            "endpoint": window_report.endpoint,
+            "window_until": window_report.window_until,
             "feature": _plain(drift),
             "lines": lines,
             "distribution": _plain(rows),
@@ -170,8 +175,8 @@ def _records(found: "Watched") -> "tuple[Sequence[AuditRecord], str]":
 def _write(path: Path, kept: "Kept", history: "Sequence[MonitorReport]", records: "Sequence[AuditRecord]") -> None:
     from mlops_runtime.monitor.page.window_page import page
 
-    told = kept.report
-    text = page(told, baseline=kept.baseline, counts=kept.counts, history=history, records=records)
+    window_report = kept.report
+    text = page(window_report, baseline=kept.baseline, counts=kept.counts, history=history, records=records)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

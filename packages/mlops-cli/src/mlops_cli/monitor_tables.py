@@ -104,5 +104,5 @@ def _feature(feature: "FeatureDrift", *, suppressed: bool) -> tuple[str, ...]:
         feature_words.psi_text(feature),
         wording.p_text(feature.p_value),
         *("" if rate is None else wording.value_text(rate, rate.value) for rate in rates),
-        feature_words.told_text(feature),
+        feature_words.shift_text(feature),
     )

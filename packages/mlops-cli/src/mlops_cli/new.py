@@ -24,7 +24,7 @@ from mlops_cli.termination import ended_by_sigterm
 from mlops_runtime.training_data.baseline_names import baseline_names
 from mlops_runtime.training_data.stored_schema import plain_name, stored_schema
 from mlops_runtime.training_data.table_file import TableError
-from mlops_runtime.training_data.table_schema import DAY, InputColumn, TableSchema, read_schema, told
+from mlops_runtime.training_data.table_schema import DAY, InputColumn, TableSchema, read_schema, schema_lines
 
 KIND_IN_DATA = "--kind is derived from --data; omit it"
 _KINDS = {"number": "a quantity", "chance": "a probability"}
@@ -161,13 +161,18 @@ def new(
             files = render(answers, Path(rendered) / "project", sources)
         whole = {**files, **locked(files), RECORD: record_of(answers, files)}
         make_folder(folder, whole, finish=lambda part: made.append(commit_project(part)) if has_git else None)
-    lines = [f"created {folder} with {len(files)} files", *made, *(told(schema) if data is not None else ()), "next:"]
+    lines = [
+        f"created {folder} with {len(files)} files",
+        *made,
+        *(schema_lines(schema) if data is not None else ()),
+        "next:",
+    ]
     document = {
         "folder": str(folder),
         "files": sorted(files),
         "unit": unit,
         "endpoint": names.models[0].endpoint,
-        "found": list(told(schema)),
+        "found": list(schema_lines(schema)),
         "git": made[0] if made else None,
         "next": f"cd {shlex.quote(str(folder))} && uv sync && uv run pytest",
     }
@@ -387,12 +392,12 @@ def commit_project(folder: Path) -> str:
         made = _git(folder, "add", "--all")
     if made.returncode != 0:  # an old git, or an unsuitable file system
         shutil.rmtree(folder / ".git", ignore_errors=True)
-        return f"no git repository was created: {_said(made)}"
+        return f"no git repository was created: {_git_message(made)}"
     if _git(folder, "var", "GIT_COMMITTER_IDENT").returncode != 0:
         return 'a git repository with all files staged; to commit, set your name: git config user.name "..."'
     done = _git(folder, *_QUIET, "commit", "--quiet", "--message", "Create the project")
     if done.returncode != 0:
-        return f"a git repository with all files staged; the commit failed: {_said(done)}"
+        return f"a git repository with all files staged; the commit failed: {_git_message(done)}"
     return "a git repository with a first commit"
 
 
@@ -403,6 +408,6 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def _said(done: subprocess.CompletedProcess[str]) -> str:
+def _git_message(done: subprocess.CompletedProcess[str]) -> str:
     lines = (done.stderr or done.stdout).strip().splitlines()
     return lines[-1] if lines else f"git exited with {done.returncode}"

@@ -36,7 +36,7 @@ Allow = Annotated[
 ]
 
 # statuses of a stack that CloudFormation would refuse to update
-_GONE = ("DELETE_COMPLETE", "REVIEW_IN_PROGRESS")
+_DELETED = ("DELETE_COMPLETE", "REVIEW_IN_PROGRESS")
 _STUCK = {
     "ROLLBACK_COMPLETE": "its creation failed, so it can only be deleted: run cdk destroy, then plan again",
     "ROLLBACK_FAILED": "its creation failed, so it can only be deleted: run cdk destroy, then deploy",
@@ -269,7 +269,7 @@ def describe_stack(cloudformation: Any, name: str) -> dict[str, Any] | None:
         if "does not exist" in str(error):
             return None
         raise
-    return None if description["StackStatus"] in _GONE else description
+    return None if description["StackStatus"] in _DELETED else description
 
 
 def doomed_changes(cloudformation: Any, names: Sequence[str]) -> "list[StackChanges]":
@@ -277,14 +277,14 @@ def doomed_changes(cloudformation: Any, names: Sequence[str]) -> "list[StackChan
     from mlops_runtime.changes import compare
     from mlops_runtime.changes.template import Template
 
-    gone = Template(document={"Resources": {}}, values={})
+    empty = Template(document={"Resources": {}}, values={})
     doomed = []
     for name in names:
         description = describe_stack(cloudformation, name)
         if description is not None:
             body = _deployed(cloudformation, name)
             deployed = Template(document=body, values=_values(cloudformation, description, body))
-            doomed.append(compare(name, deployed, gone, _schemas()))
+            doomed.append(compare(name, deployed, empty, _schemas()))
     return doomed
 
 

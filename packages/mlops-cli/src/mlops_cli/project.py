@@ -353,8 +353,8 @@ def changes(made: Mapping[str, str], new_files: Mapping[str, bytes], there: Mapp
             continue  # deleted by the user
         is_untouched = name not in there or digest(there[name]) == made.get(name)
         written[name if is_untouched else f"{name}.new"] = content
-    gone = [name for name in made if name not in new_files and name in there and digest(there[name]) == made[name]]
-    return Change(written=written, removed=tuple(sorted(gone)))
+    deleted = [name for name in made if name not in new_files and name in there and digest(there[name]) == made[name]]
+    return Change(written=written, removed=tuple(sorted(deleted)))
 
 
 def render(answers: Answers, folder: Path, sources: PackageSources) -> dict[str, bytes]:

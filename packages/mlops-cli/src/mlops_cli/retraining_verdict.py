@@ -60,13 +60,13 @@ def follow(
     if not is_awaited:
         answer({"execution": execution, **facts}, f"started {execution}", as_json=as_json)
         return
-    say(f"waiting for {execution.rpartition(':')[2]}")
+    echo(f"waiting for {execution.rpartition(':')[2]}")
     found = _awaited(lambda: requests.outcome(execution))
     if found is not None:  # always, since this wait has no limit
         _finish(found, {"execution": execution, **facts}, as_json=as_json)
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """Print progress to standard error."""
     print(text, file=sys.stderr)
 
@@ -88,7 +88,7 @@ def _started(requests: "RetrainingRequests", event: str, facts: Mapping[str, Any
         answer({**document, **facts}, refusal_of(decision), as_json=as_json)
         raise typer.Exit(REFUSED)
     if decision.decision is Decision.KNOWN and decision.outcome is None:
-        say(decision.reason)
+        echo(decision.reason)
     return decision
 
 

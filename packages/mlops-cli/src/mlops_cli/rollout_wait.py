@@ -24,7 +24,7 @@ class InterruptedWaitError(UserError):
     code = 130
 
 
-def _say(text: str) -> None:
+def _echo(text: str) -> None:
     typer.echo(text, err=True)
 
 
@@ -34,10 +34,10 @@ class RolloutWait:
 
     aws: Account  # account of the rollout
     endpoint: str
-    say: Callable[[str], None] = _say  # called with each line. Default: print it to standard error
+    echo: Callable[[str], None] = _echo  # called with each line. Default: print it to standard error
     sleep: Callable[[float], None] = time.sleep  # called with the seconds to wait. Default: `time.sleep`
     _reader: RolloutReader | None = field(default=None, init=False)
-    _said: dict[str, object] = field(default_factory=dict, init=False)
+    _shown: dict[str, object] = field(default_factory=dict, init=False)
     _unread: bool = field(default=False, init=False)
 
     def __call__(self, execution: str | None) -> None:
@@ -56,10 +56,10 @@ class RolloutWait:
             if error.response["Error"]["Code"] not in DENIED:
                 raise
             self._unread = True
-            self.say("its steps are not shown: the caller has no read access to the execution's history")
+            self.echo("its steps are not shown: the caller has no read access to the execution's history")
             return
         for line in self._news(progress, now):
-            self.say(visible(line))
+            self.echo(visible(line))
 
     def _news(self, progress: RolloutProgress, now: datetime) -> list[str]:
         at, lines = f"{now:%H:%M}", []
@@ -86,6 +86,6 @@ class RolloutWait:
         return lines
 
     def _is_new(self, name: str, value: object) -> bool:
-        is_new = self._said.get(name) != value
-        self._said[name] = value
+        is_new = self._shown.get(name) != value
+        self._shown[name] = value
         return is_new

@@ -55,7 +55,7 @@ def list_(
         (run.id, _minute(run.at), _requester(run), outcome_of(run), _took(run), _losses(run), _why(run))
         for run in found
     ]
-    print_table(["run", "began", "asked by", "outcome", "took", "loss", "reason"], rows, whole_words=True)
+    print_table(["run", "began", "requested by", "outcome", "took", "loss", "reason"], rows, whole_words=True)
 
 
 @app.command()
@@ -168,7 +168,7 @@ def _details_document(found: "RunDetails") -> dict[str, object]:
 def _details(found: "RunDetails") -> Iterator[str]:
     run = found.run
     yield f"{run.id} of {run.pipeline}: {outcome_of(run)}"
-    yield f"  asked by   {_requester(run)}" + (f": {run.detail}" if run.detail else "")
+    yield f"  requester  {_requester(run)}" + (f": {run.detail}" if run.detail else "")
     yield f"  began      {_minute(run.at)} UTC" + (f", took {_took(run)}" if run.seconds is not None else "")
     if run.package is not None:
         yield f"  package    {run.package.rpartition(':model-package/')[2]} ({run.approval})"

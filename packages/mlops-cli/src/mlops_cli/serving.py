@@ -51,10 +51,10 @@ def check(
 ) -> None:
     """Check a server against the container contract, and list every broken rule. Exit 3 if there is one."""
     from mlops_runtime.serving.container_contract import NoAnswerError, Outcome, SampleError
-    from mlops_runtime.serving.container_contract import check as ask
+    from mlops_runtime.serving.container_contract import check as check_server
 
     with shown(SampleError, NoAnswerError):
-        verdicts = ask(url, sample=_sample(request, content_type), model=model, pid=pid)
+        verdicts = check_server(url, sample=_sample(request, content_type), model=model, pid=pid)
     width = max(len(verdict.rule) for verdict in verdicts)
     if not as_json:
         for verdict in verdicts:

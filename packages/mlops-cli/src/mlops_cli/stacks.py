@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mlops_runtime.changes import StackChanges
 
 MINIMUM_NODE = 22
-_SAID = {"aws:cdk:info": "notice", "aws:cdk:warning": "warning"}
+_LEVELS = {"aws:cdk:info": "notice", "aws:cdk:warning": "warning"}
 
 App = Annotated[str | None, typer.Option(help="Command that synthesizes the app. Default: `app` of cdk.json.")]
 # wording of CloudFormation's resource handlers
@@ -114,8 +114,8 @@ def notices(folder: Path, stacks: Sequence[str] | None = None) -> Iterator[str]:
             metadata = {**metadata, **json.loads((folder / artifact["additionalMetadataFile"]).read_text("utf-8"))}
         for path, entries in metadata.items():
             for entry in entries:
-                if entry["type"] in _SAID:
-                    yield f"{_SAID[entry['type']]} at {path.lstrip('/')}: {entry['data']}"
+                if entry["type"] in _LEVELS:
+                    yield f"{_LEVELS[entry['type']]} at {path.lstrip('/')}: {entry['data']}"
 
 
 @contextmanager

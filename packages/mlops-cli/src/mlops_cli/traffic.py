@@ -28,7 +28,7 @@ app = typer.Typer(help="Send rows to an endpoint as traffic.", no_args_is_help=T
 
 # a jump waits for the work that it triggers, such as retrainings; that of a whole day could exceed the call's timeout
 _STRIDE = timedelta(hours=6)
-_SAID_SECONDS = 1.0  # between lines of progress
+_PROGRESS_SECONDS = 1.0  # between lines of progress
 
 
 class InterruptedReplayError(UserError):
@@ -137,7 +137,7 @@ def _run(
     def send(part: Iterable[Mapping[str, object]], names: Sequence[str] | None, first: int) -> "Iterator[AnsweredCall]":
         return calls.send(part, names, first=first)
 
-    said = 0.0
+    printed = 0.0
     for _ in TrafficReplay(
         hours=hours,
         rows=rows,
@@ -152,8 +152,8 @@ def _run(
         delay=delay,
         speed=speed,
     ).run(counts):
-        if time.monotonic() - said >= _SAID_SECONDS:
-            said = time.monotonic()
+        if time.monotonic() - printed >= _PROGRESS_SECONDS:
+            printed = time.monotonic()
             print(f"{counts.hour:%Y-%m-%dT%H}: {counts.rows} of {_total(hours)} rows", file=sys.stderr)
 
 

@@ -8,7 +8,7 @@ import typer
 from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import Profile, UserError, account, shown
 from mlops_cli.local import Home
-from mlops_cli.retraining_verdict import follow, requests_of, say
+from mlops_cli.retraining_verdict import echo, follow, requests_of
 from mlops_cli.unit_operations import checked_reason
 from mlops_runtime.business_unit.deployed_entries import Entries
 
@@ -76,7 +76,7 @@ def train(
             written = store_file(aws, entry, data)
             facts["written"] = {each.table: each.rows for each in written}
             for each in written:
-                say(f"{each.table}: {each.rows} rows written{_restated(each.restated)}")
+                echo(f"{each.table}: {each.rows} rows written{_restated(each.restated)}")
             if publish_only:
                 answer(facts, "nothing was trained; each training reads the store's current rows", as_json=as_json)
                 return
@@ -96,11 +96,11 @@ def train(
                 measure = f"mlops models register {entry.pipeline} PATH"
                 answer(facts, f"{done}; nothing was trained; to evaluate a model on them: {measure}", as_json=as_json)
                 return
-            say(done)
+            echo(done)
         if (problem := requests.unpublished()) is not None:
             raise UserError(problem)
-        event = requests.ask(caller=str(aws.client("sts").get_caller_identity()["UserId"]), reason=why)
-        say(f"requested a retraining by {entry.pipeline}")
+        event = requests.send(caller=str(aws.client("sts").get_caller_identity()["UserId"]), reason=why)
+        echo(f"requested a retraining by {entry.pipeline}")
         follow(requests, event, facts=facts, is_awaited=not no_wait, as_json=as_json)
 
 

@@ -106,7 +106,7 @@ def rollback(
                 chain=open_chain(aws.client, entry),
                 machine_arn=entry.deploy_machine,
                 wait=RolloutWait(aws=aws, endpoint=endpoint),
-                say=lambda line: typer.echo(line, err=as_json),
+                echo=lambda line: typer.echo(line, err=as_json),
             )
             found = way.go(request)
         except (RollbackError, AuditError) as error:

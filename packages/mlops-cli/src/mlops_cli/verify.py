@@ -83,7 +83,7 @@ def verify(
                 _clean(aws, command, as_json=as_json)
                 return
             _refuse_output(Path() if output is None else output, is_named=output is not None)
-            signed = _run(aws, command, prices, max_usd=max_usd, image=image, free=free, say=_say(as_json))
+            signed = _run(aws, command, prices, max_usd=max_usd, image=image, free=free, echo=_echo(as_json))
         _write(signed, output, as_json=as_json)
 
 
@@ -95,7 +95,7 @@ def _run(
     max_usd: float | None,
     image: str | None,
     free: bool,
-    say: Callable[[str], None],
+    echo: Callable[[str], None],
 ) -> "SignedReport":
     from mlops_runtime.verify.lock import Lock
     from mlops_runtime.verify.run import Verification
@@ -112,11 +112,11 @@ def _run(
     if digest and max_usd is None:
         raise UserError("give --max-usd, the maximum cost of the run in USD, or --free for the free checks only")
     with tempfile.TemporaryDirectory() as folder:
-        say("synthesize the unit")
+        echo("synthesize the unit")
         plan = _plan(Path(folder), place, prices, repository=repository, digest=digest, max_usd=max_usd or 0.0)
         plan.check()
-        say(f"estimate: {plan.estimate():.2f} USD by the list prices of {prices.region} read on {prices.date}")
-        verification = Verification(place=place, plan=plan, journal=_journal(place), run=run, say=say)
+        echo(f"estimate: {plan.estimate():.2f} USD by the list prices of {prices.region} read on {prices.date}")
+        verification = Verification(place=place, plan=plan, journal=_journal(place), run=run, echo=echo)
         try:
             return verification.run()
         except KeyboardInterrupt:
@@ -154,7 +154,7 @@ def _clean(aws: Account, command: str, *, as_json: bool) -> None:
     from mlops_runtime.verify.run import clean
 
     place = _place(aws, command)
-    removed = clean(place=place, journal=_journal(place), run=secrets.token_hex(4), say=_say(as_json))
+    removed = clean(place=place, journal=_journal(place), run=secrets.token_hex(4), echo=_echo(as_json))
     if as_json:
         print_json({"removed": removed})
     else:
@@ -299,7 +299,7 @@ def _clean_command(profile: str | None, home: Path | None, aws: Account) -> str:
     return shlex.join([*parts, "--region", str(aws.client("sts").meta.region_name)])
 
 
-def _say(as_json: bool) -> Callable[[str], None]:
+def _echo(as_json: bool) -> Callable[[str], None]:
     return lambda line: typer.echo(line, err=as_json)
 
 

@@ -309,7 +309,7 @@ def install() -> None:
     # claim: alarm-changes-reach-topic-and-bus
     act, put, record = cw._dispatch_alarm_actions, cw._put_metric_alarm, provisioners._cw_metric_alarm_record
 
-    def act_and_tell(alarm: dict[str, Any], old_state: str, new_state: str, reason: str) -> None:
+    def act_and_publish(alarm: dict[str, Any], old_state: str, new_state: str, reason: str) -> None:
         field = _ACTIONS[new_state]
         allowed = []
         for arn in alarm.get(field) or []:
@@ -363,7 +363,7 @@ def install() -> None:
             alarm["StateUpdatedTimestamp"] = now
         return alarm
 
-    cw._evaluate_alarm, cw._dispatch_alarm_actions = evaluate, act_and_tell
+    cw._evaluate_alarm, cw._dispatch_alarm_actions = evaluate, act_and_publish
     cw._put_composite_alarm = partial(_put_composite_or_refuse, cw._put_composite_alarm)
     cw._set_alarm_state = partial(_set_or_refuse, cw._set_alarm_state)
     cw._put_metric_alarm, provisioners._cw_metric_alarm_record = put_or_refuse, record_or_refuse

@@ -215,7 +215,7 @@ def jump(to: float) -> int:
             _ran = to
             LOGGER.info("clock: set back to %s", iso(to))
             return 0
-        _set(now(), stands=True)
+        _set(now(), is_stopped=True)
         try:
             runs = _run_until(to, jumping=True)
         finally:
@@ -246,9 +246,9 @@ def wake() -> None:
         _CHANGED.notify_all()
 
 
-def _set(to: float, *, stands: bool = False) -> None:
+def _set(to: float, *, is_stopped: bool = False) -> None:
     with _PACING:
-        _append(_Segment(time.time(), to, 0.0 if stands else pace()))
+        _append(_Segment(time.time(), to, 0.0 if is_stopped else pace()))
     wake()
 
 
@@ -281,7 +281,7 @@ def _run_until(end: float, *, jumping: bool = False) -> int:
         if due > end:
             break
         if jumping and due > now():
-            _set(due, stands=True)
+            _set(due, is_stopped=True)
         active = False
         for source in sources:
             try:

@@ -201,12 +201,12 @@ async def _serve(descriptor: int, proxy: Proxy) -> None:
 
 
 async def _end_with_owner(server: _Server) -> None:
-    """Stop the server in order once the process that owns this cloud is gone."""
+    """Stop the server in order once the process that owns this cloud has ended."""
     started, misses = session_processes.born(settings.owner), 0
     while started is not None and misses < 2:  # a single read may fail, as for want of file descriptors
         await asyncio.sleep(_OWNER_SECONDS)
         misses = 0 if session_processes.born(settings.owner) == started else misses + 1
-    LOGGER.info("embedded cloud: its owner, process %d, is gone", settings.owner)
+    LOGGER.info("embedded cloud: its owner, process %d, has ended", settings.owner)
     server.should_exit = True
 
 

@@ -10,7 +10,7 @@ destroyed when the instance ends. "You cannot disable this encryption and you ca
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ssd-instance-store.html
 
 CreateTrainingJob, CreateProcessingJob and CreateTransformJob refuse ``VolumeKmsKeyId`` for such a type ("You can't request a
-VolumeKmsKeyId when using an instance type with local storage"); CreateEndpointConfig says that ``KmsKeyId`` does not encrypt it:
+VolumeKmsKeyId when using an instance type with local storage"); CreateEndpointConfig states that ``KmsKeyId`` does not encrypt it:
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ResourceConfig.html
 """
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mlops_runtime.contracts.capture import announcement_key, announcement_prefix, synthetic_id
-from mlops_runtime.monitor.counting.announced import Announcement, Announcements, nobody, read_announcement
+from mlops_runtime.monitor.counting.announced import Announcement, Announcements, never_announced, read_announcement
 
 AT = datetime(2017, 8, 7, 9, 59, 30, tzinfo=UTC)
 NONCE, OTHER = "a" * 32, "b" * 32
@@ -53,7 +53,7 @@ def test_a_call_without_a_time_was_not_announced() -> None:
     """Rejects a call without a time, and every call where nothing was announced."""
     announced = Announcements(Hours(Announcement(AT, 5, NONCE)))
     assert not announced(synthetic_id(1, NONCE), "")
-    assert not nobody(synthetic_id(1, NONCE), "2017-08-07T10:00:00Z")
+    assert not never_announced(synthetic_id(1, NONCE), "2017-08-07T10:00:00Z")
 
 
 def test_an_hour_is_read_once_and_only_where_an_id_asks_for_it() -> None:

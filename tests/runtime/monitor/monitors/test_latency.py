@@ -35,7 +35,12 @@ def test_latency_says_what_it_lacks() -> None:
         for calls in (MINIMUM_CALLS - 1, 5000)
     )
 
-    assert report_words.said(few, "latency").means == "99 calls are too few for a 99th percentile, 100 are needed"
-    assert report_words.said(alone, "latency").means == "the 4 weeks before had fewer than 100 calls to compare with"
-    assert "too few rows" not in report_words.said(alone, "latency").word
-    assert report_words.said(alone, "drift") == report_words.state_text("drift", MonitorState.OK)
+    assert (
+        report_words.monitor_text(few, "latency").means == "99 calls are too few for a 99th percentile, 100 are needed"
+    )
+    assert (
+        report_words.monitor_text(alone, "latency").means
+        == "the 4 weeks before had fewer than 100 calls to compare with"
+    )
+    assert "too few rows" not in report_words.monitor_text(alone, "latency").word
+    assert report_words.monitor_text(alone, "drift") == report_words.state_text("drift", MonitorState.OK)

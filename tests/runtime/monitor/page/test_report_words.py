@@ -32,12 +32,12 @@ def test_a_window_in_which_nothing_could_be_compared_says_what_is_missing() -> N
     report = reports.report_of(8, (untested, reports.drift("store")))
     scrutiny = Scrutiny(asked=2, untested=("price",), unknown=("price",))
     silent = replace(report, drift=replace(report.drift, state=MonitorState.INSUFFICIENT_DATA, scrutiny=scrutiny))
-    reported = report_words.said(silent, "drift")
+    reported = report_words.monitor_text(silent, "drift")
     assert reported.means == (
         "no result for 1 of 2 features, more than 20 %, in 1,000 rows; 1 not tested: too few rows for price"
     )
     allowed = replace(silent, drift=replace(silent.drift, state=MonitorState.OK))
-    assert report_words.said(allowed, "drift").means == "1 not tested: too few rows for price"
+    assert report_words.monitor_text(allowed, "drift").means == "1 not tested: too few rows for price"
     assert [report_words.tone(each) for each in (report, silent, allowed)] == ["good", "warn", "warn"]
 
 

@@ -333,7 +333,7 @@ def may_find(database: str, table: str) -> None:
     Raises:
         MissingRightError: If the caller may not.
     """
-    _ask(_call("glue", "glue:GetTable", "*", {"DatabaseName": database, "Name": table}))
+    _authorize(_call("glue", "glue:GetTable", "*", {"DatabaseName": database, "Name": table}))
 
 
 def may_use_catalog() -> None:
@@ -343,7 +343,7 @@ def may_use_catalog() -> None:
         MissingRightError: If the caller may not.
     """
     # claim: athena-needs-the-default-database
-    _ask(_call("glue", "glue:GetDatabase", "*", {"Name": "default"}))
+    _authorize(_call("glue", "glue:GetDatabase", "*", {"Name": "default"}))
 
 
 def may_use_bucket(action: str, uri: str) -> None:
@@ -352,7 +352,7 @@ def may_use_bucket(action: str, uri: str) -> None:
     Raises:
         MissingRightError: If the caller may not.
     """
-    _ask(_call("s3", action, f"arn:aws:s3:::{_path(uri).partition('/')[0]}"))
+    _authorize(_call("s3", action, f"arn:aws:s3:::{_path(uri).partition('/')[0]}"))
 
 
 def may_use_objects(action: str, uris: Iterable[str]) -> None:
@@ -362,7 +362,7 @@ def may_use_objects(action: str, uris: Iterable[str]) -> None:
         MissingRightError: If the caller may not.
     """
     for uri in uris:
-        _ask(_call("s3", action, f"arn:aws:s3:::{_path(uri)}"))
+        _authorize(_call("s3", action, f"arn:aws:s3:::{_path(uri)}"))
 
 
 def _call(service: str, action: str, resource: str, body: dict[str, str] | None = None) -> Call:
@@ -374,7 +374,7 @@ def _path(uri: str) -> str:
     return uri.removeprefix("s3://")
 
 
-def _ask(call: Call) -> None:
+def _authorize(call: Call) -> None:
     # claim: athena-acts-for-its-caller
     try:
         authorization.require_call(authorization.caller_key(), call)

@@ -2,7 +2,7 @@
 
 AWS's endpoints, and the cloud's own page hosts, are served by the embedded cloud over TLS with certificates of its own authority;
 page hosts need no password. Any other host of AWS, and the instance metadata service, is rejected by name. All other hosts are
-reached as the user's own settings say, so package registries work as usual.
+reached as the user's own settings define, so package registries work as usual.
 """
 
 import asyncio

@@ -138,13 +138,13 @@ class ForkServer:
 
     def _fork(self, content: bytes, descriptors: list[int]) -> int:
         try:
-            return self._ask(self._ready(), content, descriptors)
+            return self._send_fork(self._ready(), content, descriptors)
         except OSError:
             if self._process is None or self._process.wait() == 0:
                 raise
-            return self._ask(self._ready(), content, descriptors)  # the server was killed
+            return self._send_fork(self._ready(), content, descriptors)  # the server was killed
 
-    def _ask(self, channel: socket.socket, content: bytes, descriptors: list[int]) -> int:
+    def _send_fork(self, channel: socket.socket, content: bytes, descriptors: list[int]) -> int:
         socket.send_fds(channel, [len(content).to_bytes(HEADER, "big")], descriptors)
         channel.sendall(content)
         answer = channel.recv(HEADER, socket.MSG_WAITALL)
@@ -179,14 +179,14 @@ class ForkedProcess:
         self._lock = threading.Lock()
 
     def poll(self) -> int | None:
-        """Return the exit code; ``None`` while the process lives."""
+        """Return the exit code; ``None`` while the process runs."""
         return self._look(0)
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code once the process has ended.
 
         Raises:
-            subprocess.TimeoutExpired: If the process lives longer.
+            subprocess.TimeoutExpired: If the process runs longer.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while (code := self._look(0.05)) is None:

@@ -73,10 +73,10 @@ def _serve_distributions() -> None:
             return 403, "Forbidden", {"content-type": "application/json"}, b'{"message":"Forbidden"}'
         sent["host"] = f"127.0.0.1:{settings.port}"
         path = f"/_aws/execute-api/{found[0]}{origin.get('origin_path') or ''}{uri}"
-        asked = service_calls.ask(method, path, query, sent, body or b"")
+        pending = service_calls.dispatch(method, path, query, sent, body or b"")
         try:
             answer = await asyncio.wait_for(
-                asyncio.create_task(asked, context=contextvars.Context()), float(origin.get("read_timeout") or 30)
+                asyncio.create_task(pending, context=contextvars.Context()), float(origin.get("read_timeout") or 30)
             )
         except TimeoutError as error:
             raise cloudfront.OriginTimeout(f"no response from {host}") from error

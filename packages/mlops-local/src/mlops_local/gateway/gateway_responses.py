@@ -94,8 +94,8 @@ def install() -> None:
             "api_id": api_id, "stage_name": stage, "stage": found, "headers": headers,
             "query_params": query, "path_params": {}, "resource_path": "", "request_id": new_uuid(),
         }  # fmt: skip
-        said = json.loads(denied[2]).get("message", "")
+        denial = json.loads(denied[2]).get("message", "")
         with request_scope(*scope):
-            return v1._gateway_error_response(v1._GatewayError("ACCESS_DENIED", said, _DENIED), request)
+            return v1._gateway_error_response(v1._GatewayError("ACCESS_DENIED", denial, _DENIED), request)
 
     app._enforce_execute_api = enforced

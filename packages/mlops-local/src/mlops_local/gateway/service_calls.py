@@ -41,7 +41,7 @@ def path_on_the_wire(path: str) -> str:
     return quote(path, safe="/~")
 
 
-async def ask(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> OwnAnswer:
+async def dispatch(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> OwnAnswer:
     """Send a request; call it in a new context, so that the original caller does not count.
 
     Args:
@@ -99,11 +99,11 @@ def assume(role: str, *, source_arn: str, account: str, region: str) -> authoriz
         AccessDeniedError: If the role does not exist or API Gateway may not assume it.
     """
 
-    def ask() -> authorization.Session:
+    def assume() -> authorization.Session:
         with request_scope(account, region):
             return authorization.assume(role, service="apigateway.amazonaws.com", source_arn=source_arn, name=_SESSION)
 
-    return contextvars.Context().run(ask)
+    return contextvars.Context().run(assume)
 
 
 async def send(call: ServiceCall, session: authorization.Session, *, region: str, timeout: float) -> OwnAnswer:
@@ -129,4 +129,4 @@ async def _request(call: ServiceCall, session: authorization.Session, region: st
     credentials = Credentials(session.access_key, session.secret_key, session.token)
     (S3SigV4Auth if call.service == "s3" else SigV4Auth)(credentials, call.service, region).add_auth(request)
     sent = {**dict(request.headers), "host": urlsplit(base).netloc}
-    return await ask(call.method, call.path, query, sent, call.body)
+    return await dispatch(call.method, call.path, query, sent, call.body)

@@ -206,13 +206,13 @@ def _start_in_machine(resource: str, data: dict[str, Any]) -> dict[str, Any]:
 
 def _follow_run(name: str, run: str) -> dict[str, Any]:
     # claim: machine-follows-its-glue-run
-    pause, asked = threading.Event(), False
+    pause, is_stopped = threading.Event(), False
     while (found := _answered(glue._get_job_run({"JobName": name, "RunId": run}))["JobRun"])[
         "JobRunState"
     ] in _UNDER_WAY:
-        if is_unwanted() and not asked:
+        if is_unwanted() and not is_stopped:
             glue._batch_stop_job_run({"JobName": name, "JobRunIds": [run]})
-            asked = True
+            is_stopped = True
         pause.wait(_LOOK_AT_RUN)
     described = {key: value * 1000 if key in _TIMES and value else value for key, value in found.items()}
     if found["JobRunState"] != "SUCCEEDED":

@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> None:
             "spark.ui.showConsoleProgress": "false",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.memory": "1g",
-            # a job lives for about a minute: optimizing compilation and verification do not pay off
+            # a job runs for about a minute: optimizing compilation and verification do not pay off
             "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+UnlockDiagnosticVMOptions "
             "-XX:-BytecodeVerificationRemote",
             "spark.sql.codegen.wholeStage": "false",

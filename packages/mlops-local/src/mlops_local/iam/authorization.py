@@ -267,7 +267,7 @@ def require(principal: str | Session, action: str, resource: str, context: Mappi
     """
     # claim: denials-name-principal-action-and-resource
     key = principal.access_key if isinstance(principal, Session) else principal
-    answer = _ask(key, Check(action, resource, context or {}), region=get_region())
+    answer = _evaluate_check(key, Check(action, resource, context or {}), region=get_region())
     if answer is None:
         return
     arn, by_resource = getattr(answer, "principal_arn", "") or key, bool(getattr(answer, "resource_policy_arn", ""))
@@ -315,13 +315,13 @@ def enforce(  # noqa: PLR0917 - MiniStack's own signature
         service, iam_action, resource_arn, region, get_account_id()
     )  # fmt: skip
     for each in request.actions(call):
-        answer = _asked(access_key_id, each, service_context or {})
+        answer = _evaluate_call(access_key_id, each, service_context or {})
         if answer is not None:
             return answer
     return None
 
 
-def _asked(access_key: str, call: Call, service_context: Mapping[str, Any]) -> Any:
+def _evaluate_call(access_key: str, call: Call, service_context: Mapping[str, Any]) -> Any:
     if call.service == "dynamodb":
         call = replace(call, partition_key=_partition_key(request.resources(call)[0]))
     if call.service == "athena" and "QueryExecutionId" in call.body:
@@ -329,7 +329,9 @@ def _asked(access_key: str, call: Call, service_context: Mapping[str, Any]) -> A
     keys = {**service_context, **request.context(call)}
     checks = [Check(call.action, resource, keys) for resource in request.resources(call)]
     for position, check in enumerate([*checks, *request.dependents(call), *key_checks(call)]):
-        answer = _ask(access_key, check, region=call.region, service=call.service if position < len(checks) else None)
+        answer = _evaluate_check(
+            access_key, check, region=call.region, service=call.service if position < len(checks) else None
+        )
         if answer is not None:
             _denied.set(check)
             _by_resource.set(bool(getattr(answer, "resource_policy_arn", "")))
@@ -337,7 +339,7 @@ def _asked(access_key: str, call: Call, service_context: Mapping[str, Any]) -> A
     return None
 
 
-def _ask(access_key: str, check: Check, *, region: str, service: str | None = None) -> Any:
+def _evaluate_check(access_key: str, check: Check, *, region: str, service: str | None = None) -> Any:
     name = service or check.action.partition(":")[0]
     is_root = iam_evaluator.is_root_access_key(access_key)
     theirs = None if name == "sts" else owners.owner(check.resource)  # STS evaluates a role's trust policy itself

@@ -40,7 +40,7 @@ def install() -> None:
     """Check permissions before deliveries; a denial is logged and, as in AWS, drops the event or sends it to the dead letters."""
     deliver, dispatch = eventbridge._invoke_target, eventbridge._dispatch_event
 
-    def asking(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> Any:
+    def deliver_allowed(target: dict[str, Any], event: dict[str, Any], rule: dict[str, Any], view: Any = None) -> Any:
         source = rule.get("Arn", "")
         refusal = refuse(target, event, source_arn=source)
         if refusal is None:
@@ -59,7 +59,7 @@ def install() -> None:
         _leave((bus.get("DeadLetterConfig") or {}).get("Arn"), event, source_arn=bus["Arn"], view=view)
         return None
 
-    eventbridge._invoke_target = asking
+    eventbridge._invoke_target = deliver_allowed
     eventbridge._dispatch_event = decrypting
     sqs.queue_policy_allows = _admits
     sns.topic_policy_allows = _admits

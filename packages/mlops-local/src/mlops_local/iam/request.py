@@ -248,7 +248,7 @@ def dependents(call: Call) -> list[Check]:
             checks.append(Check("sagemaker:AddTags", resources(call)[0], _tags(call.body["Tags"])))
     elif call.action == "sts:AssumeRole":
         caller = extract_access_key_id(dict(call.headers), dict(call.params)) or ""
-        given = role_sessions.asked(call.params) or role_sessions.kept(caller)
+        given = role_sessions.requested_identity(call.params) or role_sessions.kept(caller)
         checks += [] if given is None else [Check(role_sessions.SET, call.resource, {"sts:SourceIdentity": given})]
     elif call.action in _PASSED_ROLES:
         service, member = _PASSED_ROLES[call.action]
@@ -414,7 +414,7 @@ def eks_context(body: Mapping[str, Any]) -> dict[str, Any]:
 def install() -> None:
     """Replace MiniStack's mapping of requests to actions; idempotent."""
     extract = iam_actions.extract_iam_action
-    if getattr(extract, "knows_all", False):
+    if getattr(extract, "covers_all_services", False):
         return
     iam_actions._BOTOCORE_SERVICE_MAP["lambda"] = ["lambda"]
 
@@ -423,7 +423,7 @@ def install() -> None:
     ) -> str | None:
         return request_action(extract, service, method, path, headers, body, query_params)
 
-    naming.knows_all = True  # type: ignore[attr-defined]
+    naming.covers_all_services = True  # type: ignore[attr-defined]
     iam_actions.extract_iam_action = naming
 
 

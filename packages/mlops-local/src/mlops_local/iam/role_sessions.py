@@ -42,7 +42,7 @@ def kept(access_key: str) -> str | None:
     return None if found is None else str(found)
 
 
-def asked(params: Mapping[str, Any]) -> str | None:
+def requested_identity(params: Mapping[str, Any]) -> str | None:
     """Return the source identity that a call of AssumeRole sets."""
     value = params.get(_FIELD)
     return value[0] if isinstance(value, list) else value
@@ -51,9 +51,9 @@ def asked(params: Mapping[str, Any]) -> str | None:
 def _serving(handle: Any) -> Any:
     async def serve(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
         params = {**query, **parse_qs(body.decode("utf-8", "replace"))} if method == "POST" else query
-        if asked({_FIELD: params.get("Action")}) != "AssumeRole":
+        if requested_identity({_FIELD: params.get("Action")}) != "AssumeRole":
             return await handle(method, path, headers, body, query)
-        before, new = kept(extract_access_key_id(headers, query) or ""), asked(params)
+        before, new = kept(extract_access_key_id(headers, query) or ""), requested_identity(params)
         # claim: source-identities-have-a-pattern
         if new is not None and _PATTERN.fullmatch(new) is None:
             text = f"Value '{new}' at 'sourceIdentity' failed to satisfy constraint: {_PATTERN.pattern}"

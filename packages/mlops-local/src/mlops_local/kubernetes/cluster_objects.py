@@ -173,12 +173,12 @@ def update(owners: list[Owner], live: Mapping[str, Any], changed: Mapping[str, A
     """Return the owners after a change that is not an apply: the writer of a field becomes its only owner."""
     old, new = leaves(live), leaves(changed)
     mine = {path for path, value in new.items() if path not in old or old[path] != value}
-    gone = old.keys() - new.keys()
+    removed = old.keys() - new.keys()
     entry = next((owner for owner in owners if owner.is_same(me)), None)
     if entry is None:
         owners = [*owners, entry := me]
     for owner in owners:
-        owner.paths = (owner.paths - gone) | mine if owner is entry else owner.paths - gone - mine
+        owner.paths = (owner.paths - removed) | mine if owner is entry else owner.paths - removed - mine
     entry.time = me.time
     return [owner for owner in owners if owner.paths]
 

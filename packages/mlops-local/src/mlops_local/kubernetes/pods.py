@@ -123,7 +123,7 @@ class Pod:
         placed = {"nodeName": self.node.name} if isinstance(self.node, Node) else {}
         return {"metadata": dict(self.metadata), "spec": {**self.spec, **placed}, "status": status}
 
-    def _say(self, reason: str, message: str = "", *, is_serving: bool = False) -> None:
+    def _set_status(self, reason: str, message: str = "", *, is_serving: bool = False) -> None:
         serving = is_serving and not self.is_going
         if (reason, message, serving) != (self.reason, self.message, self.is_serving):
             self.reason, self.message, self.is_serving = reason, message, serving
@@ -132,7 +132,7 @@ class Pod:
     def _live(self) -> None:
         try:
             if isinstance(self.node, str):
-                self._say("Unschedulable", self.node)
+                self._set_status("Unschedulable", self.node)
                 self._going.wait()
             while not self.is_going:
                 self._hold = clock.Hold(_START)
@@ -145,7 +145,9 @@ class Pod:
                 pause = _BACK_OFF[min(self.restarts, len(_BACK_OFF) - 1)]
                 self.restarts += 1
                 if pause:
-                    self._say("CrashLoopBackOff", f"back-off {pause}s restarting failed container: {self.message}")
+                    self._set_status(
+                        "CrashLoopBackOff", f"back-off {pause}s restarting failed container: {self.message}"
+                    )
                 clock.wait(pause, self._going)
         finally:
             self.has_ended = True
@@ -163,16 +165,16 @@ class Pod:
             for container in self.spec.get("initContainers") or []:
                 process = self._start(container, place, volumes)
                 if (code := self._ended(process)) != 0:
-                    self._say(
+                    self._set_status(
                         "Init:Error", f"init container {container['name']} ended with code {code}: {self._last_line()}"
                     )
                     return
             if not self.is_going:
                 self._serve(self.spec["containers"][0], place, volumes)
         except ContainerError as error:
-            self._say(error.reason, str(error))
+            self._set_status(error.reason, str(error))
         except NoCredentialsError as error:
-            self._say("CreateContainerError", str(error))
+            self._set_status("CreateContainerError", str(error))
 
     def _start(self, container: Mapping[str, Any], place: Place, volumes: Mapping[str, Path]) -> Process:
         # claim: pods-restart-with-back-off
@@ -197,18 +199,20 @@ class Pod:
     def _serve(self, container: Mapping[str, Any], place: Place, volumes: Mapping[str, Path]) -> None:
         checks = Probes(container, self.port)
         process = self._start(container, place, volumes)
-        self._say("Running")
+        self._set_status("Running")
         try:
             for verdict in checks.verdicts():
                 if self.is_going:
                     return
                 if (code := process.poll()) is not None:
-                    self._say("Error", f"container {container['name']} ended with code {code}: {self._last_line()}")
+                    self._set_status(
+                        "Error", f"container {container['name']} ended with code {code}: {self._last_line()}"
+                    )
                     return
                 if verdict is None:
-                    self._say("Unhealthy", f"container {container['name']} failed its {checks.failed} probe")
+                    self._set_status("Unhealthy", f"container {container['name']} failed its {checks.failed} probe")
                     return
-                self._say("Running", is_serving=verdict)
+                self._set_status("Running", is_serving=verdict)
                 if verdict:
                     self._hold.release()
                 if checks.has_started:

@@ -85,10 +85,10 @@ def refresh() -> None:
             except (OSError, haproxy.ProxyError) as error:  # the others continue; the error is reported with the state
                 balancer.problem = str(error)
                 LOGGER.exception("load balancer %s cannot follow", full_name(arn))
-        _tell_groups()
+        _update_groups()
 
 
-def _tell_groups() -> None:
+def _update_groups() -> None:
     """Store the load balancers of each group, as DescribeTargetGroups returns them."""
     for group, record in list(alb._tgs.items()):
         name = full_name(group)

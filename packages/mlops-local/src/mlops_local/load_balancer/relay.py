@@ -145,7 +145,7 @@ class Proxy:
         status, answer, seconds = 503 if target is None else 502, b"", -1.0
         if target is not None:
             try:
-                status, answer = await asyncio.wait_for(_ask(target, line, fields, body), _TIMEOUT)
+                status, answer = await asyncio.wait_for(_forward(target, line, fields, body), _TIMEOUT)
                 seconds = time.monotonic() - begun
             except (OSError, asyncio.IncompleteReadError, ValueError):
                 status = 502
@@ -153,12 +153,14 @@ class Proxy:
                 status = 504
         server = "<NOSRV>" if target is None else "t1"
         # sent before the response, so that its receiver finds the line
-        self._tell(f"{group.replace('/', ':')} {server} {status} {round(seconds * 1000) if seconds >= 0 else -1} --")
+        self._send_log(
+            f"{group.replace('/', ':')} {server} {status} {round(seconds * 1000) if seconds >= 0 else -1} --"
+        )
         writer.write(answer or _made(status, "text/plain", b""))
         await writer.drain()
         return stays and method != "CONNECT"
 
-    def _tell(self, text: str) -> None:
+    def _send_log(self, text: str) -> None:
         if self._log_port is not None:
             self._log.sendto(text.encode(), ("127.0.0.1", self._log_port))
 
@@ -180,7 +182,7 @@ async def _body(fields: Mapping[bytes, bytes], reader: asyncio.StreamReader) -> 
     return b"".join(parts)
 
 
-async def _ask(target: Address, line: bytes, fields: Mapping[bytes, bytes], body: bytes) -> tuple[int, bytes]:
+async def _forward(target: Address, line: bytes, fields: Mapping[bytes, bytes], body: bytes) -> tuple[int, bytes]:
     reader, writer = await asyncio.open_connection(*target, limit=_HEAD)
     try:
         kept = [

@@ -62,7 +62,7 @@ def watch(changed: Callable[[], None]) -> None:
     _ALL.watchers.append(changed)
 
 
-def _tell() -> None:
+def _notify_watchers() -> None:
     for changed in list(_ALL.watchers):
         changed()
 
@@ -85,7 +85,7 @@ def bind(arn: str, addresses: Mapping[Address, str]) -> bool:
         _remove(arn, now - addresses.keys())
         _add(arn, {address: zone for address, zone in addresses.items() if address not in now})
     if now != addresses.keys():
-        _tell()
+        _notify_watchers()
     return True
 
 
@@ -116,7 +116,7 @@ def register(params: Any) -> Response:
         # an explicit zone only counts if cross-zone balancing is off, which is rejected here: botocore, TargetDescription
         new = given - {(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])}
         _add(arn, dict.fromkeys(new, ""))
-    _tell()
+    _notify_watchers()
     empty: Response = alb._empty("RegisterTargets")
     return empty
 
@@ -129,7 +129,7 @@ def deregister(params: Any) -> Response:
     given = {(row["Id"], _port(arn, row)) for row in alb._parse_targets_param(params)}
     with _ALL.lock:
         _remove(arn, given & {(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])})
-    _tell()
+    _notify_watchers()
     empty: Response = alb._empty("DeregisterTargets")
     return empty
 
@@ -229,11 +229,11 @@ def check(now: float) -> bool:
         # a new target is checked at once, and as often as possible until it is healthy
         if group and (health.state == "initial" or now - health.checked >= interval):
             health.checked = now
-            changed = _judge(group, health, _ask(group, host, port)) or changed
+            changed = _judge(group, health, _probe(group, host, port)) or changed
     return changed
 
 
-def _ask(group: Mapping[str, Any], host: str, port: int) -> tuple[str, str] | None:
+def _probe(group: Mapping[str, Any], host: str, port: int) -> tuple[str, str] | None:
     connection = http.client.HTTPConnection(host, port, timeout=min(float(group["HealthCheckTimeoutSeconds"]), 5.0))
     try:
         connection.request("GET", group["HealthCheckPath"], headers={"User-Agent": "ELB-HealthChecker/2.0"})
@@ -269,6 +269,6 @@ def run(refreshed: Callable[[], None], counted: Callable[[], None]) -> None:
     while True:
         if _ALL.health and check(clock.now()):
             refreshed()
-            _tell()
+            _notify_watchers()
         counted()
         threading.Event().wait(_SOON)

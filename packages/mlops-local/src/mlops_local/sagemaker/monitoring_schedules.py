@@ -202,12 +202,12 @@ class _Run:
             environment = {name: f"{_ROOT}/{folder}" for name, folder in folders.items()}
             ended = self._job("groundtruth-merge", self._merger(), [*inputs, *labels], merged, environment)
             if ended["ProcessingJobStatus"] != "Completed":
-                return self._told(ended)
+                return self._result_of(ended)
             places = {variant: f"{merged}/{self._endpoint}/{variant}" for variant in self._captures()}
             inputs = list(self._hours(places, "input_data", start, end))
             if not inputs:
                 return "Failed", _NO_DATA
-        return self._told(self._last_job(inputs, start, end))
+        return self._result_of(self._last_job(inputs, start, end))
 
     def _last_job(self, inputs: list[Record], start: datetime, end: datetime) -> Record:
         environment = self._environment(start, end)
@@ -276,7 +276,7 @@ class _Run:
             pause.wait(_LOOK)
         return record
 
-    def _told(self, job: Record) -> tuple[str, str | None]:
+    def _result_of(self, job: Record) -> tuple[str, str | None]:
         status = str(job["ProcessingJobStatus"])
         if status == "Completed" and str(job.get("ExitMessage", "")).startswith("CompletedWithViolations"):
             return "CompletedWithViolations", None
@@ -461,10 +461,10 @@ def interrupt(execution: Record, reason: str) -> None:
 def control(method: str, body: bytes) -> tuple[int, object]:
     """Serve ``/_mlops/monitoring``: every schedule, and the stand-in of its image."""
     del method, body
-    return 200, {"monitoring": list(_told())}
+    return 200, {"monitoring": list(_descriptions())}
 
 
-def _told() -> Iterator[str]:
+def _descriptions() -> Iterator[str]:
     for row in resource_store.all_records(_SCHEDULE):
         definition = resource_store.all_records(f"{row['MonitoringType']}JobDefinition")
         image = next(

@@ -163,9 +163,9 @@ def _settle(name: str) -> None:
 
 
 def _retag(arn: str, old: list[Record], new: list[Record]) -> None:
-    gone = sorted({tag["Key"] for tag in old} - {tag["Key"] for tag in new})
-    if gone:
-        _handled(sagemaker_api.call, "DeleteTags", {"ResourceArn": arn, "TagKeys": gone})
+    removed = sorted({tag["Key"] for tag in old} - {tag["Key"] for tag in new})
+    if removed:
+        _handled(sagemaker_api.call, "DeleteTags", {"ResourceArn": arn, "TagKeys": removed})
     if new:
         _handled(sagemaker_api.call, "AddTags", {"ResourceArn": arn, "Tags": new})
 

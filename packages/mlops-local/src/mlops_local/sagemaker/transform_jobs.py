@@ -214,7 +214,7 @@ def _answers(job: _Transform, server: Server, files: Mapping[str, bytes]) -> dic
     end = b"\n" if output.get("AssembleWith", "None") == "Line" else b""
     for name, content in files.items():
         try:
-            parts = [_ask(job, server, payload) for payload in _payloads(job.record, parameters, content)]
+            parts = [_invoke(job, server, payload) for payload in _payloads(job.record, parameters, content)]
         except JobError as error:
             failed = failed or str(error)
             LOGGER.info("transform job %s: %s: %s", job.name, name, error)
@@ -265,7 +265,7 @@ def _payloads(record: Record, parameters: Record, content: bytes) -> Iterator[by
         yield payload
 
 
-def _ask(job: _Transform, server: Server, payload: bytes) -> bytes:
+def _invoke(job: _Transform, server: Server, payload: bytes) -> bytes:
     """Return the container's response to a payload, with retries unless it is a 4xx.
 
     Raises:

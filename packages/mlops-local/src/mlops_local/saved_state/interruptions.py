@@ -47,7 +47,7 @@ _UPDATED = "UPDATE_ROLLBACK_COMPLETE"
 class _Interrupted:
     """Work in progress: its description, account and Region, and a function that ends it."""
 
-    said: str
+    text: str
     account: str
     region: str
     end: Callable[[], None]
@@ -55,7 +55,7 @@ class _Interrupted:
 
 def under_way() -> list[str]:
     """Return descriptions of all work that would be interrupted now."""
-    return sorted([*(item.said for item in _found()), *endpoint_restarts.under_way(), *_calls()])
+    return sorted([*(item.text for item in _found()), *endpoint_restarts.under_way(), *_calls()])
 
 
 def end_all() -> list[str]:
@@ -66,8 +66,8 @@ def end_all() -> list[str]:
             try:
                 item.end()
             except Exception:
-                LOGGER.exception("%s cannot be ended", item.said)
-        ended.append(item.said)
+                LOGGER.exception("%s cannot be ended", item.text)
+        ended.append(item.text)
     return sorted([*ended, *endpoint_restarts.ended()])
 
 

@@ -41,12 +41,12 @@ class Answer(threading.Event):
 
     def __init__(self) -> None:
         super().__init__()
-        self._asked = time.monotonic()
+        self._began = time.monotonic()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the response, at most for seconds since the request, or an hour; return whether it arrived in time."""
         # claim: service-timeout-ends-the-wait
-        left = (LONGEST if timeout is None else timeout) - (time.monotonic() - self._asked)
+        left = (LONGEST if timeout is None else timeout) - (time.monotonic() - self._began)
         return left > 0 and (self.is_set() or not clock.wait(left, stop=self))
 
 

@@ -106,7 +106,7 @@ class Operation(ABC):
                     self._begin(other, work, self._context.copy())
         if name not in self.tasks:
             self.tasks[name] = asyncio.create_task(concurrency.run_reentrant(call, *arguments))
-            self.tasks[name].add_done_callback(_hear)
+            self.tasks[name].add_done_callback(_retrieve_exception)
         self.settled.add(name)
         await self.wait(name)
         return await self.tasks[name]
@@ -118,20 +118,20 @@ class Operation(ABC):
     def _begin(self, name: str, work: Work, context: Context) -> None:
         self.works[name] = work
         self.announced.add((name, work.verb))
-        self.tell(name, "IN_PROGRESS", physical_id=work.physical_id)
+        self.write_event(name, "IN_PROGRESS", physical_id=work.physical_id)
         self.tasks[name] = asyncio.get_running_loop().create_task(self._run(name, work), context=context)
-        self.tasks[name].add_done_callback(_hear)
+        self.tasks[name].add_done_callback(_retrieve_exception)
 
     async def _run(self, name: str, work: Work) -> Any:
         try:
             result = await concurrency.run_reentrant(work.call, *work.arguments)
         except Exception as error:
-            self.tell(name, "FAILED", str(error), work.physical_id)
+            self.write_event(name, "FAILED", str(error), work.physical_id)
             raise
-        self.tell(name, "COMPLETE", physical_id=work.made(result)[0])
+        self.write_event(name, "COMPLETE", physical_id=work.made(result)[0])
         return result
 
-    def tell(self, name: str, status: str, reason: str = "", physical_id: str = "") -> None:
+    def write_event(self, name: str, status: str, reason: str = "", physical_id: str = "") -> None:
         """Write an event of a concurrent resource, once; a late result of a cancelled one is ignored."""
         work = self.works[name]
         if (name, work.verb) in self.announced:
@@ -207,7 +207,7 @@ class Deployment(Operation):
         left = []
         for name, task in self.tasks.items():
             if not task.done() and name not in self.settled:
-                self.tell(name, "FAILED", self._cancelled(name))
+                self.write_event(name, "FAILED", self._cancelled(name))
             self.announced.discard((name, self._verb))
             if name == updated or (name in self.settled and _is_well(task)):
                 continue
@@ -273,7 +273,7 @@ class Deletion(Operation):
     def work(self, name: str) -> Work | None:
         """Return the deletion of an existing resource."""
         record = self.stack.get("_resources", {}).get(name)
-        if record is None or name in self._kept or not _goes(self.definitions[name]):
+        if record is None or name in self._kept or not _is_deleted(self.definitions[name]):
             return None
         return _deletion(record, self.stack_name, name)
 
@@ -310,7 +310,7 @@ class Rollback(Operation):
         before, physical_id = self._before.get(name), record["PhysicalResourceId"]
         is_new = before is None or before.get("PhysicalResourceId") != physical_id or name in self._replaced
         if self._deletes:
-            return _deletion(record, self.stack_name, name) if is_new and _goes(self.definitions[name]) else None
+            return _deletion(record, self.stack_name, name) if is_new and _is_deleted(self.definitions[name]) else None
         if before is None or is_new or record["Properties"] == before["Properties"]:
             return None
         arguments = (
@@ -426,7 +426,7 @@ class _Running:
         _running.reset(self._token)
 
 
-def _hear(task: asyncio.Task[Any]) -> None:
+def _retrieve_exception(task: asyncio.Task[Any]) -> None:
     """Retrieve a task's exception, because cancelled work is not awaited."""
     if not task.cancelled():
         task.exception()
@@ -436,7 +436,7 @@ def _is_well(task: asyncio.Task[Any]) -> bool:
     return task.done() and task.exception() is None
 
 
-def _goes(definition: Record) -> bool:
+def _is_deleted(definition: Record) -> bool:
     return bool(definition.get("DeletionPolicy", "Delete") == "Delete")
 
 

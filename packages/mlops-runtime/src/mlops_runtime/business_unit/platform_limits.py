@@ -174,7 +174,7 @@ def loose_rollout(rules: PlatformRules, rollout: RolloutSpec) -> Iterator[Loosen
     weakest = rules.rollout
     if weakest is None:
         return
-    for part in [each for each in _PARTS if each.is_asked(weakest)]:
+    for part in [each for each in _PARTS if each.is_limited(weakest)]:
         least, given = part.read(weakest), part.read(rollout)
         if given < least if part.is_lower_bound else given > least:
             bound = "at least" if part.is_lower_bound else "at most"
@@ -195,7 +195,7 @@ class _Part:
     fix: str
     unit: str = ""
     is_lower_bound: bool = True
-    is_asked: Callable[[RolloutSpec], bool] = lambda _: True
+    is_limited: Callable[[RolloutSpec], bool] = lambda _: True
 
 
 def _first_step(rollout: RolloutSpec) -> float:
@@ -225,7 +225,7 @@ _PARTS = (
         lambda r: r.alarm_period,
         "lengthen checks.alarm_period, in which errors are counted",
         " s",
-        is_asked=lambda weakest: weakest.max_error_count is not None,
+        is_limited=lambda weakest: weakest.max_error_count is not None,
     ),
     _Part(
         "tolerated_error_share",

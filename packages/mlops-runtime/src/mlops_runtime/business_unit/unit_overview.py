@@ -215,17 +215,17 @@ class Overview:
                 f"endpoint {each.endpoint}": pool.submit(self.endpoint, each, artifacts=artifacts, audit=audit)
                 for each in endpoints
             }
-            asked_of_pipelines = {
+            pending_pipelines = {
                 f"pipeline {each.pipeline}": pool.submit(self.pipeline, each, unit=entry) for each in pipelines
             }
-            asked_of_registries = {
+            pending_registries = {
                 f"registry {each.group}": pool.submit(read_registry, self.sagemaker, self.s3, unit=entry, registry=each)
                 for each in registries
             }
             row = RolloutTable(self.dynamodb, entry.automation_table, entry.unit).read()
             found, denied = _allowed(pending)
-            retraining, denied_pipelines = _allowed(asked_of_pipelines)
-            kept, denied_registries = _allowed(asked_of_registries)
+            retraining, denied_pipelines = _allowed(pending_pipelines)
+            kept, denied_registries = _allowed(pending_registries)
         if denied and not found:
             raise next(iter(denied.values()))
         freeze = FreezeSpec() if entry.freeze is None else entry.freeze

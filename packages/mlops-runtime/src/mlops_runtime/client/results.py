@@ -99,7 +99,7 @@ class RunTable(Shown):
                 "run": run.id,
                 "began": run.at,
                 "trigger": None if run.trigger is None else run.trigger.value,
-                "asked by": run.who,
+                "requested by": run.who,
                 "outcome": run.outcome if run.decision is None else f"{run.outcome} {run.decision.value}",
                 "free at": run.free_at,
                 "seconds": run.seconds,

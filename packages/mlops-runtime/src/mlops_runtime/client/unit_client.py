@@ -176,7 +176,9 @@ class Model:
             UnitError: If the guard does not decide within 60 seconds.
         """
         requests = self._requests()
-        return self._started(requests, requests.ask(caller=self._connection.identity().user_id, reason=_reason(reason)))
+        return self._started(
+            requests, requests.send(caller=self._connection.identity().user_id, reason=_reason(reason))
+        )
 
     def register(
         self,
@@ -229,7 +231,9 @@ class Model:
             candidate = requests.upload(
                 packed.archive, sha256=packed.sha256, flavor=packed.flavor, trust=packed.trust, predictions=mine
             )
-        event = requests.ask(candidate, caller=self._connection.identity().user_id, reason=_reason(reason), again=again)
+        event = requests.send(
+            candidate, caller=self._connection.identity().user_id, reason=_reason(reason), again=again
+        )
         return self._started(requests, event)
 
     def runs(self, *, last: int = 20) -> RunTable:

@@ -171,12 +171,12 @@ def approve(call: Call) -> Decided:
     _require_seen(case, body)
     try:
         case.require_approvable()
-        identity, said = case.approve(caller=call.caller, reason=body.reason.strip())
+        identity, result = case.approve(caller=call.caller, reason=body.reason.strip())
     except PackageError as error:
         raise RefusedRequestError(409, str(error), *error.problems) from error
     except ValueError as error:
         raise RefusedRequestError(422, str(error)) from error
-    return Decided(package=case.version, approval="Approved", identity=identity, said=said, changed=True)
+    return Decided(package=case.version, approval="Approved", identity=identity, said=result, changed=True)
 
 
 def reject(call: Call) -> Decided:
@@ -190,10 +190,10 @@ def reject(call: Call) -> Decided:
         return _repeated(case)
     _require_seen(case, body)
     try:
-        identity, said = case.reject(caller=call.caller, reason=body.reason.strip())
+        identity, result = case.reject(caller=call.caller, reason=body.reason.strip())
     except ValueError as error:
         raise RefusedRequestError(422, str(error)) from error
-    return Decided(package=case.version, approval="Rejected", identity=identity, said=said, changed=True)
+    return Decided(package=case.version, approval="Rejected", identity=identity, said=result, changed=True)
 
 
 def _case(call: Call) -> PackageCase:

@@ -52,11 +52,11 @@ def costs(call: Call) -> CostsPage:
     with _WRITING:
         kept = _KEPT.get(role)
         if kept is None or kept.day != blank.day:
-            kept = _KEPT[role] = _asked(call.cloud.client("ce"), blank, day)
+            kept = _KEPT[role] = _queried(call.cloud.client("ce"), blank, day)
     return replace(kept, now=call.now)
 
 
-def _asked(client: Any, blank: CostsPage, day: date) -> CostsPage:
+def _queried(client: Any, blank: CostsPage, day: date) -> CostsPage:
     """Query Cost Explorer; a refusal becomes ``unread``, which is cached too."""
     try:
         groups = list(_groups(client, day))

@@ -18,7 +18,7 @@ _HISTORY = 29  # windows before the requested one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MonitorSaid:
+class MonitorSummary:
     """State of one monitor, its meaning, and what to do. ``tone`` is ``good``, ``warn``, ``bad`` or ``unknown``."""
 
     monitor: str
@@ -55,7 +55,7 @@ class DriftPage:
     verdict: str
     tone: str
     lines: tuple[str, ...]
-    monitors: tuple[MonitorSaid, ...]
+    monitors: tuple[MonitorSummary, ...]
     features: tuple[FeatureRow, ...]
     report: MonitorReport
     live_since: str | None
@@ -113,9 +113,9 @@ def window(call: Call) -> DriftPage:
         )
     monitors = []
     for monitor, state in monitor_states(report).items():
-        texts = report_words.said(report, monitor)
+        texts = report_words.monitor_text(report, monitor)
         monitors.append(
-            MonitorSaid(monitor=monitor, state=state.value, tone=texts.tone, means=texts.means, do=texts.do)
+            MonitorSummary(monitor=monitor, state=state.value, tone=texts.tone, means=texts.means, do=texts.do)
         )
     return DriftPage(
         now=call.now,

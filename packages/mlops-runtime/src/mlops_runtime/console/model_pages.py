@@ -424,7 +424,7 @@ def _before_did(
         return ()
     until = now if stint.ended is None else datetime.fromisoformat(stint.ended.at)
     found = unread.read("monitor reports of the version before", lambda: archive.newest(until))
-    return stint.says(next((each.verdict for each in found if stint.has(each.window_until)), None))
+    return stint.sentences(next((each.verdict for each in found if stint.has(each.window_until)), None))
 
 
 def _windows(archive: Archive, now: datetime, since: datetime) -> list[MonitorReport]:

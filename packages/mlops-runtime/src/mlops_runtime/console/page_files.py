@@ -163,8 +163,8 @@ class PagePublication:
         index = files.pop(_INDEX_KEY)
         for key, file in files.items():
             self._put(key, base64.b64decode(file["content"]), file["content_type"], file["cache_control"])
-        said = json.dumps(json.loads(config), sort_keys=True).encode()
-        self._put(CONFIG_KEY, said, "application/json", index["cache_control"])
+        content = json.dumps(json.loads(config), sort_keys=True).encode()
+        self._put(CONFIG_KEY, content, "application/json", index["cache_control"])
         self._put(_INDEX_KEY, base64.b64decode(index["content"]), index["content_type"], index["cache_control"])
 
     def _put(self, key: str, content: bytes, content_type: str, cache_control: str) -> None:

@@ -52,20 +52,20 @@ def roll_back(call: Call) -> RollbackBegun:
     body: RollbackBody = call.body
     entry = _entry(call)
     name = f"rollback-{short_hash(call.headers['idempotency-key'] + entry.endpoint)}"
-    said: list[str] = []
-    way = _way(call, entry, said)
+    messages: list[str] = []
+    way = _way(call, entry, messages)
     if _exists(call, execution_arn(entry.deploy_machine, name)):
         return RollbackBegun(execution=name, aborts=False, is_final=True, says=("this rollback was already started",))
     if (aborted := _aborted(call, way, body)) is not None:
         return aborted
     rollout = _checked(call, entry, way, body.expect)
     if rollout is None:
-        return _begun(way, _request(call, body.reason, _target(entry, way, body)), name, said)
+        return _begun(way, _request(call, body.reason, _target(entry, way, body)), name, messages)
     if body.to is not None:
         raise RefusedRequestError(
             409, f"the rollout {rollout} is running: abort it first, then roll back to version {body.to}"
         )
-    return _begun(way, _request(call, body.reason, None), name, said)
+    return _begun(way, _request(call, body.reason, None), name, messages)
 
 
 def abort(call: Call) -> RollbackBegun:
@@ -76,15 +76,15 @@ def abort(call: Call) -> RollbackBegun:
     """
     body: AbortBody = call.body
     entry = _entry(call)
-    said: list[str] = []
-    way = _way(call, entry, said)
+    messages: list[str] = []
+    way = _way(call, entry, messages)
     if (aborted := _aborted(call, way, body)) is not None:
         return aborted
     if _checked(call, entry, way, body.expect) is None:
         raise RefusedRequestError(
             409, f"no rollout of {entry.endpoint} is running; to return to the previous version, roll back"
         )
-    return _begun(way, _request(call, body.reason, None), "", said)
+    return _begun(way, _request(call, body.reason, None), "", messages)
 
 
 def progress(call: Call) -> RollbackProgress:
@@ -124,7 +124,7 @@ def _entry(call: Call) -> EndpointEntry:
     return entry
 
 
-def _way(call: Call, entry: EndpointEntry, said: list[str]) -> WayBack:
+def _way(call: Call, entry: EndpointEntry, messages: list[str]) -> WayBack:
     client = call.cloud.client
     return WayBack(
         stepfunctions=client("stepfunctions"),
@@ -132,7 +132,7 @@ def _way(call: Call, entry: EndpointEntry, said: list[str]) -> WayBack:
         chain=open_chain(client, entry),
         machine_arn=entry.deploy_machine,
         wait=lambda _: None,
-        say=said.append,
+        echo=messages.append,
     )
 
 
@@ -188,18 +188,20 @@ def _request(call: Call, reason: str, package: str | None) -> DeployRequest:
     )
 
 
-def _begun(way: WayBack, request: DeployRequest, name: str, said: list[str]) -> RollbackBegun:
+def _begun(way: WayBack, request: DeployRequest, name: str, messages: list[str]) -> RollbackBegun:
     try:
         found = way.begin(request, name=name or None)
     except RollbackError as error:
         raise RefusedRequestError(409, str(error)) from error
     if isinstance(found, Answer):
-        return RollbackBegun(execution=None, aborts=False, is_final=True, says=(*said, found.text))
+        return RollbackBegun(execution=None, aborts=False, is_final=True, says=(*messages, found.text))
     return RollbackBegun(
         execution=found.execution.rpartition(":")[2],
         aborts=found.aborts,
         is_final=found.is_alarm_set or not found.aborts,
-        says=tuple(said) if found.is_alarm_set or not found.aborts else (*said, "the new fleet has not started yet"),
+        says=tuple(messages)
+        if found.is_alarm_set or not found.aborts
+        else (*messages, "the new fleet has not started yet"),
     )
 
 

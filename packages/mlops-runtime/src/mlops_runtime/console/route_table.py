@@ -140,21 +140,21 @@ _GRAVE = ("approve", "reject", "rollBack")  # protected against use of an unatte
 
 ROUTES = (
     *(
-        Route(method="GET", path=path, operation=name, summary=says, act=act, query=tuple(query))
-        for path, name, says, act, *query in _READS
+        Route(method="GET", path=path, operation=name, summary=summary, act=act, query=tuple(query))
+        for path, name, summary, act, *query in _READS
     ),
     *(
         Route(
             method="POST",
             path=path,
             operation=name,
-            summary=says,
+            summary=summary,
             act=act,
             takes=takes,
             role=role,
             status=status,
             is_grave=name in _GRAVE,
         )
-        for path, name, says, act, takes, role, status in _WRITES
+        for path, name, summary, act, takes, role, status in _WRITES
     ),
 )

@@ -20,7 +20,7 @@ class Stint:
         is_after = self.begun is None or datetime.fromisoformat(self.begun.at) < found
         return is_after and (self.ended is None or found <= datetime.fromisoformat(self.ended.at))
 
-    def says(self, monitored: str | None) -> tuple[str, ...]:
+    def sentences(self, monitored: str | None) -> tuple[str, ...]:
         """Describe the performance of the version in sentences.
 
         Args:

@@ -37,7 +37,7 @@ class PauseAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetrainingAsked:
+class RetrainingAnswer:
     """A requested retraining; ``event`` is the id for reading its progress."""
 
     event: str
@@ -100,7 +100,7 @@ def _set(call: Call, *, is_paused: bool) -> PauseAnswer:
     )
 
 
-def retrain(call: Call) -> RetrainingAsked:
+def retrain(call: Call) -> RetrainingAnswer:
     """Request a retraining.
 
     Raises:
@@ -116,7 +116,7 @@ def retrain(call: Call) -> RetrainingAsked:
         begun = None if state.request is None else from_json(RetrainRequest, state.request)
         if begun is not None and (begun.requested_by, begun.detail) == (caller, body.reason.strip()[:_DETAIL]):
             # a repetition of this request: the new run has the same requester and reason
-            return RetrainingAsked(event=begun.event_id, says=f"requested a retraining by {pipeline.pipeline}")
+            return RetrainingAnswer(event=begun.event_id, says=f"requested a retraining by {pipeline.pipeline}")
         started = "no run" if last is None else last.rpartition(":")[2]
         raise RefusedRequestError(
             409,
@@ -125,10 +125,10 @@ def retrain(call: Call) -> RetrainingAsked:
     if (problem := requests.unpublished()) is not None:
         raise RefusedRequestError(409, problem)
     try:
-        event = requests.ask(caller=caller, reason=body.reason.strip())
+        event = requests.send(caller=caller, reason=body.reason.strip())
     except RetrainingRequestError as error:
         raise RefusedRequestError(502, str(error)) from error
-    return RetrainingAsked(event=event, says=f"requested a retraining by {pipeline.pipeline}")
+    return RetrainingAnswer(event=event, says=f"requested a retraining by {pipeline.pipeline}")
 
 
 def retraining(call: Call) -> RetrainingProgress:

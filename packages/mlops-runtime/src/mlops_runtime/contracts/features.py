@@ -58,7 +58,7 @@ class PinnedTable:
     """An Iceberg table at the snapshot that was read, with key and time to live.
 
     ``sequence`` is the snapshot's sequence number. It identifies the rows that were read (all ingests up to it) even after the
-    snapshot and its ``tag``, which retains it for a while, are gone. ``None``: only the snapshot identifies them.
+    snapshot and its ``tag``, which retains it for a while, no longer exist. ``None``: only the snapshot identifies them.
     ``ttl_bound`` is whether the last instant of the time to live counts; ``None`` means ``inclusive``. ``names`` are the names
     of the columns in the training set, in order; ``None``: unchanged. ``field_ids`` are the columns' Iceberg field ids.
     ``metadata_location`` is no longer written, because it ends in a random part. ``alias`` replaces the table's name in this

@@ -271,7 +271,7 @@ class HoldoutPredictions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskedHoldout:
+class HoldoutRequests:
     """``asked.json``: the requests to a model's server, stored beside its responses.
 
     The requests are ``rows`` rows of the holdout in order, then once more the rows numbered in ``again``, each as a single

@@ -29,7 +29,7 @@ class ServedVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskedRetraining:
+class RequestedRetraining:
     """An environment's request for a retraining: time, alarm, and the result, a recipient or that there is no pipeline."""
 
     id: str
@@ -57,7 +57,7 @@ class ServedState:
     serves: ServedVersion | None = None
     rolled_back: tuple[ServedVersion, ...] = ()
     via: str | None = None
-    asked: AskedRetraining | None = None
+    asked: RequestedRetraining | None = None
     format: Literal["mlops.served/1"] = "mlops.served/1"
 
     @property

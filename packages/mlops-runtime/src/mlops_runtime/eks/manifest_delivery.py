@@ -226,22 +226,22 @@ class ManifestsResource:
                 removed = len(remove(cluster, [*_owned(properties), *made]))
                 for reference in made:
                     if reference.kind == _NAMESPACE:
-                        self._await_gone(cluster, reference, has_time)
+                        self._await_deletion(cluster, reference, has_time)
         except (ClientError, ClusterError) as error:
             # a deleted cluster has no objects left; EKS returns the same error for an access entry that is not effective yet
-            if not (_reports_gone(error) and self._is_gone(properties["ClusterName"])):
+            if not (_is_not_found(error) and self._is_deleted(properties["ClusterName"])):
                 raise
             return 0
         return removed
 
-    def _is_gone(self, cluster: str) -> bool:
+    def _is_deleted(self, cluster: str) -> bool:
         try:
             self._connect(cluster)
         except (ClientError, ClusterError) as error:
-            return _reports_gone(error)
+            return _is_not_found(error)
         return False
 
-    def _await_gone(self, cluster: Cluster, reference: Ref, has_time: Callable[[], bool]) -> None:
+    def _await_deletion(self, cluster: Cluster, reference: Ref, has_time: Callable[[], bool]) -> None:
         while cluster.get(reference) is not None:
             if not has_time():
                 raise DeliveryError(
@@ -285,7 +285,7 @@ def _check(cluster: Cluster, properties: Mapping[str, Any]) -> None:
     check_all(cluster, name, json.loads(properties.get("Requires", "[]")))
 
 
-def _reports_gone(error: BaseException) -> bool:
+def _is_not_found(error: BaseException) -> bool:
     cause = error if isinstance(error, ClientError) else error.__cause__
     return isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ResourceNotFoundException"
 

@@ -133,7 +133,7 @@ class SlotAlarms(FleetAlarms):
         metrics = [self._metric_of(name, metric, self.slot, "Sum") for name, metric in _ERRORS.items()]
         return {
             **BREACH,
-            "AlarmDescription": self._says(f"more than {count} errors in {rollout.alarm_period} s"),
+            "AlarmDescription": self._description(f"more than {count} errors in {rollout.alarm_period} s"),
             "Metrics": [
                 *metrics,
                 {"Id": "errors", "Expression": _total(_ERRORS), "Label": "errors", "ReturnData": True},
@@ -148,7 +148,7 @@ class SlotAlarms(FleetAlarms):
             "Threshold": milliseconds / 1000,  # TargetResponseTime is in seconds
         }
 
-    def _says(self, what: str) -> str:
+    def _description(self, what: str) -> str:
         return f"slot {self.slot} with {self.config}: {what}; the Deploy machine restores the weights"
 
     def _in_slot(self, metric: str, slot: str) -> Request:

@@ -89,7 +89,7 @@ class SlotCaller:
                 return replace(
                     _reply(answer, request),
                     milliseconds=None if attempt or not 200 <= answer.status_code < 300 else took,
-                    was_asked_again=attempt > 0,
+                    was_retried=attempt > 0,
                 )
         raise GoldenCallError(f"slot {slot!r} could not be called: {problem}")
 

@@ -19,7 +19,7 @@ from mlops_runtime.registry.model_package import RegisteredPackage, container_en
 from mlops_runtime.rollout.deploy_plan import Plan, RefusedError, Request
 from mlops_runtime.rollout.evidence_requests import verdict_request
 from mlops_runtime.rollout.probation_alarm import alarm_request
-from mlops_runtime.rollout.rehearsed_answers import answers_key, asked_again
+from mlops_runtime.rollout.rehearsed_answers import answers_key, golden_repeat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +172,7 @@ def on_slots(
         bakes = f"{spec.rollout.bake / 60:.3g} minutes a step"
         planned = f"bakes {bakes}, and up to {longest / 60:.3g} while the comparison is undecided"
     reused = _after_drained(plan.started) if plan.eks.is_left else None
-    again = asked_again(spec, live.config)
+    again = golden_repeat(spec, live.config)
     request = verdict_request(spec, fleet=live.config, since=plan.started, new=new, old=old, planned=planned)
     share = slot_share(spec, old=other(slot), since=plan.started, serves_since=serves_since)
     return replace(

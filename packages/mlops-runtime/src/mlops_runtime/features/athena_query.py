@@ -68,7 +68,7 @@ class AthenaQuery:
             raise SourceError("; ".join(problems), problems)
         self._sql, self._s3 = sql.strip().rstrip(";").strip(), s3
         self._runs = AthenaRuns(athena, workgroup=workgroup, database=database, output=output)
-        self._asked = {"sql": self._sql, "workgroup": workgroup, "database": database}
+        self._identity = {"sql": self._sql, "workgroup": workgroup, "database": database}
 
     @contextmanager
     def opened(self) -> Iterator[OpenRows]:
@@ -78,7 +78,7 @@ class AthenaQuery:
             AthenaError: If the workgroup rejects the query, it fails, or UNLOAD does not support the type of a column.
             SourceAccessError: If access is denied.
         """
-        digest = hashlib.sha256(json.dumps(self._asked, sort_keys=True).encode()).hexdigest()[:32]
+        digest = hashlib.sha256(json.dumps(self._identity, sort_keys=True).encode()).hexdigest()[:32]
         place = f"{self._runs.place()}/mlops-queries/{digest}"
         objects = Objects(place, s3=self._s3)
         with _touching(place):

@@ -69,7 +69,7 @@ class AthenaRuns:
             AthenaError: If the workgroup is missing or disabled, has no output location, or enforces another; with every problem.
             SourceAccessError: If access is denied.
         """
-        with self._asking(f"reading workgroup {self._workgroup}"):
+        with self._access_errors(f"reading workgroup {self._workgroup}"):
             found = self._athena.get_work_group(WorkGroup=self._workgroup)["WorkGroup"]
         configured: Mapping[str, Any] = found.get("Configuration", {})
         own = str(configured.get("ResultConfiguration", {}).get("OutputLocation") or "").rstrip("/")
@@ -104,7 +104,7 @@ class AthenaRuns:
             request["QueryExecutionContext"] = {"Database": self._database}
         if self._output is not None:
             request["ResultConfiguration"] = {"OutputLocation": f"{self._output}/"}
-        with self._asking("running an Athena query"):
+        with self._access_errors("running an Athena query"):
             run = self._athena.start_query_execution(**request)["QueryExecutionId"]
         return self._ended(run)
 
@@ -115,7 +115,7 @@ class AthenaRuns:
             AthenaError: As for ``run``, and if columns are unnamed or share a name.
         """
         run = self.run(f"select * from ({query}) as asked limit 0").id  # noqa: S608 - the caller's own query
-        with self._asking("reading the columns of a query"):
+        with self._access_errors("reading the columns of a query"):
             answer = self._athena.get_query_results(QueryExecutionId=run, MaxResults=1)
         found = answer["ResultSet"]["ResultSetMetadata"]["ColumnInfo"]
         names = [each["Name"] for each in found]
@@ -132,7 +132,7 @@ class AthenaRuns:
         pause = 0.2
         try:
             while True:
-                with self._asking(f"reading the state of query {run}"):
+                with self._access_errors(f"reading the state of query {run}"):
                     found = self._athena.get_query_execution(QueryExecutionId=run)["QueryExecution"]
                 state = found["Status"]["State"]
                 if state in _ENDED:
@@ -156,7 +156,7 @@ class AthenaRuns:
                 return
             self._pause(1.0)
 
-    def _asking(self, what: str) -> Any:
+    def _access_errors(self, what: str) -> Any:
         arn = f"arn:aws:athena:*:*:workgroup/{self._workgroup}"
         return refusals(
             what,

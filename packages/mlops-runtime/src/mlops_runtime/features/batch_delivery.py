@@ -105,7 +105,7 @@ class Delivery:
 
 
 def reject(
-    delivery: Delivery, reason: str, problems: Sequence[str], *, s3: "S3Client", tell: Callable[[EventDetail], None]
+    delivery: Delivery, reason: str, problems: Sequence[str], *, s3: "S3Client", publish: Callable[[EventDetail], None]
 ) -> None:
     """Write a report of why a batch was rejected, then publish the event; idempotent.
 
@@ -114,7 +114,7 @@ def reject(
         reason: Reason for the event.
         problems: Every problem, for the report.
         s3: Client; its caller may put objects below ``rejected/``.
-        tell: Puts ``MLOps Features Rejected`` on the unit's bus, see ``unit_bus``.
+        publish: Puts ``MLOps Features Rejected`` on the unit's bus, see ``unit_bus``.
     """
     report = RejectedBatch(
         table=delivery.table,
@@ -128,7 +128,7 @@ def reject(
     s3.put_object(
         Bucket=delivery.bucket, Key=delivery.report_path, Body=canonical_json(report), ContentType="application/json"
     )
-    tell(
+    publish(
         features_rejected(
             delivery.table,
             reason=reason if len(reason) <= _REASON else f"{reason[:_REASON]}...",

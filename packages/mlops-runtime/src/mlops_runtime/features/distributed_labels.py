@@ -71,7 +71,7 @@ class DistributedLabels:
         Returns:
             Two rows with the minimum and maximum of each key and time, and the times of the splits.
         """
-        entities = _asked(table, labels, plan)
+        entities = _label_query(table, labels, plan)
         known = newest_labels(entities, as_of, catalog=self._catalog)
         at = f"c{list(labels.columns).index(plan.timestamp)}"
         facts = f"select unix_micros(max(available)), count_if(available < {at}) from ({known}) as known"  # noqa: S608 - quoted
@@ -168,7 +168,7 @@ class DistributedLabels:
         return sorted(answers, key=lambda answer: answer.number)
 
 
-def _asked(table: Table, labels: PinnedTable, plan: TrainingSetPlan) -> SqlLabels:
+def _label_query(table: Table, labels: PinnedTable, plan: TrainingSetPlan) -> SqlLabels:
     types = declared_types(schema_at(table, labels.snapshot_id), table.properties)
     return SqlLabels(
         table=SqlTable(database=labels.database, table=labels.table, snapshot_id=labels.snapshot_id),

@@ -257,11 +257,11 @@ def _uses(manifest: TrainingSetManifest, tables: Mapping[str, Table], before: It
         for pinned in pins(manifest):
             if (pinned.table, pinned.table_uuid) != (each.table, each.table_uuid):
                 continue
-            is_gone = tables[each.table].snapshot_by_id(pinned.snapshot_id) is None
+            is_expired = tables[each.table].snapshot_by_id(pinned.snapshot_id) is None
             is_later = each.first is not None and (
                 pinned.sequence is None or each.first <= pinned.sequence < (each.until or math.inf)
             )
-            if pinned.snapshot_id in each.snapshots or (is_gone and is_later):
+            if pinned.snapshot_id in each.snapshots or (is_expired and is_later):
                 return True
     return False
 

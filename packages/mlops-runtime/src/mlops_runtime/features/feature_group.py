@@ -16,7 +16,7 @@ class Kind:
     """Type of a declared field, its wording in messages, and whether ``None`` is allowed."""
 
     type: type
-    said: str
+    wording: str
     is_optional: bool = False
 
     def holds(self, value: object) -> bool:
@@ -26,12 +26,12 @@ class Kind:
         return isinstance(value, self.type) and (self.type is bool or not isinstance(value, bool))
 
 
-TEXT = Kind(type=str, said="a str")
-OPTIONAL_TEXT = Kind(type=str, said="a str", is_optional=True)
-FLAG = Kind(type=bool, said="True or False")
-VERSION = Kind(type=int, said="a whole number, at least 1")
-SPAN = Kind(type=timedelta, said="a timedelta such as timedelta(days=14)")
-OPTIONAL_SPAN = Kind(type=timedelta, said=SPAN.said, is_optional=True)
+TEXT = Kind(type=str, wording="a str")
+OPTIONAL_TEXT = Kind(type=str, wording="a str", is_optional=True)
+FLAG = Kind(type=bool, wording="True or False")
+VERSION = Kind(type=int, wording="a whole number, at least 1")
+SPAN = Kind(type=timedelta, wording="a timedelta such as timedelta(days=14)")
+OPTIONAL_SPAN = Kind(type=timedelta, wording=SPAN.wording, is_optional=True)
 
 
 def wrong_fields(declared: object, kinds: Mapping[str, Kind]) -> dict[str, str]:
@@ -43,7 +43,7 @@ def wrong_fields(declared: object, kinds: Mapping[str, Kind]) -> dict[str, str]:
     """
     values = {name: getattr(declared, name) for name in kinds}
     return {
-        name: f"{name} must be {kind.said}, got {values[name]!r}" + ("; omit it for none" * kind.is_optional)
+        name: f"{name} must be {kind.wording}, got {values[name]!r}" + ("; omit it for none" * kind.is_optional)
         for name, kind in kinds.items()
         if not kind.holds(values[name])
     }
@@ -314,7 +314,7 @@ def _problems(group: FeatureGroup) -> Iterable[str]:
     if "name" not in wrong and (not _NAME.fullmatch(group.name) or _VERSION_SUFFIX.search(group.name)):
         yield f"name must match {_NAME.pattern} and not end in _v<number>, got {group.name!r}"
     if "version" not in wrong and group.version < 1:
-        yield f"version must be {VERSION.said}, got {group.version}"
+        yield f"version must be {VERSION.wording}, got {group.version}"
     if group.owner == "":
         yield "owner must name the team responsible for the group, got ''"
     yield from _time_problems(group, wrong)

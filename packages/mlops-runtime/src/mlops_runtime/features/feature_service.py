@@ -145,7 +145,7 @@ def changes(stored: FeatureServiceSpec, given: FeatureServiceSpec) -> list[str]:
         ["group 'stock': feature 'on_hand' was int, now long"]
     """
     before, after = ({group.prefix: group for group in spec.groups} for spec in (stored, given))
-    problems = [f"group {name!r} is gone" for name in before if name not in after]
+    problems = [f"group {name!r} was removed" for name in before if name not in after]
     problems += [f"group {name!r} is new" for name in after if name not in before]
     for name in [name for name in before if name in after]:
         was, now = before[name], after[name]
@@ -165,7 +165,7 @@ def group_changes(before: ServedGroup, after: ServedGroup) -> list[str]:
         problems.append(f"version was {before.version}, now {after.version}")
     for word, old, new in (("key", before.entities, after.entities), ("feature", before.features, after.features)):
         was, now = ({column.name: column.type for column in columns} for columns in (old, new))
-        problems += [f"{word} {name!r} is gone" for name in was if name not in now]
+        problems += [f"{word} {name!r} was removed" for name in was if name not in now]
         problems += [f"{word} {name!r} is new" for name in now if name not in was]
         problems += [f"{word} {n!r} was {was[n]}, now {now[n]}" for n in was if n in now and was[n] != now[n]]
         if set(was) == set(now) and list(was) != list(now):
@@ -262,7 +262,7 @@ def _problems(service: FeatureService) -> list[str]:
     if "name" not in wrong and not _NAME.fullmatch(service.name):
         problems.append(f"name must match {_NAME.pattern}, got {service.name!r}")
     if "version" not in wrong and service.version < 1:
-        problems.append(f"version must be {VERSION.said}, got {service.version}")
+        problems.append(f"version must be {VERSION.wording}, got {service.version}")
     groups = service.features
     if isinstance(groups, str) or not isinstance(groups, Sequence) or not groups:
         return [*problems, f"features must be a tuple of at least one FeatureGroup, got {groups!r}"]

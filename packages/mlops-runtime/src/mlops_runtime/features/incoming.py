@@ -72,7 +72,7 @@ class IncomingBatches:
         groups: The store's groups.
         limits: Limits for the function.
         open_store: Returns the store with a time as its clock.
-        tell: Puts ``MLOps Features Rejected`` on the unit's bus.
+        publish: Puts ``MLOps Features Rejected`` on the unit's bus.
         large: Handles a batch above the limits. Default: it is rejected.
     """
 
@@ -84,12 +84,12 @@ class IncomingBatches:
         groups: Sequence[FeatureGroup],
         limits: Limits,
         open_store: Callable[[datetime], FeatureStoreClient],
-        tell: Callable[[EventDetail], None],
+        publish: Callable[[EventDetail], None],
         large: Callable[[Delivery], None] | None = None,
     ) -> None:
         self._s3, self._bucket, self._limits, self._large = s3, bucket, limits, large
         self._groups = {group.table_name: group for group in groups}
-        self._open_store, self._tell = open_store, tell
+        self._open_store, self._publish = open_store, publish
 
     @classmethod
     def from_environment(
@@ -122,7 +122,7 @@ class IncomingBatches:
             groups=read_declaration((folder / environment["DECLARATION"]).read_text()),
             limits=Limits(bytes=int(environment["MAXIMUM_MIB"]) * _MEBIBYTE, rows=int(environment["MAXIMUM_ROWS"])),
             open_store=open_store,
-            tell=unit_bus(events, bus=bus, unit=unit, detail_type=DetailType.FEATURES_REJECTED),
+            publish=unit_bus(events, bus=bus, unit=unit, detail_type=DetailType.FEATURES_REJECTED),
             large=None if job is None else glue_job(glue, job),
         )
 
@@ -219,7 +219,7 @@ class IncomingBatches:
         return Outcome.JOB_STARTED
 
     def _reject(self, delivery: Delivery, reason: str, problems: Sequence[str]) -> Outcome:
-        reject(delivery, reason, problems, s3=self._s3, tell=self._tell)
+        reject(delivery, reason, problems, s3=self._s3, publish=self._publish)
         return Outcome.REJECTED
 
 

@@ -75,7 +75,7 @@ def ingest_summary(
 
 def newest(table: Table) -> datetime | None:
     """Return the newest event time ever ingested, or ``None`` before the first ingest."""
-    value = _said(table, EVENT_TIME_MAX)
+    value = _property(table, EVENT_TIME_MAX)
     return None if value is None else datetime.fromisoformat(value)
 
 
@@ -166,8 +166,8 @@ def expirable(table: Table) -> list[int]:
     free = [s for s in table.metadata.snapshots if s.snapshot_id not in referred]
     if len(free) < 2 * KEPT:
         return []
-    saying = _saying(table, EVENT_TIME_MAX)
-    kept = None if saying is None else saying.snapshot_id
+    snapshot = _newest_with(table, EVENT_TIME_MAX)
+    kept = None if snapshot is None else snapshot.snapshot_id
     return [s.snapshot_id for s in sorted(free, key=_sequence)[:-KEPT] if s.snapshot_id != kept]
 
 
@@ -190,12 +190,12 @@ def ledger_place(table: Table) -> str:
 
 
 def _index_named(table: Table) -> dict[str, str]:
-    name = _said(table, INDEX)
+    name = _property(table, INDEX)
     return {} if name is None else {INDEX: name}
 
 
 def _index(table: Table, today: date) -> LedgerIndex:
-    name = _said(table, INDEX)
+    name = _property(table, INDEX)
     return LedgerIndex() if name is None else read_index(table, f"{ledger_place(table)}/{name}", today)
 
 
@@ -223,13 +223,13 @@ def _of(snapshot: Snapshot | None) -> dict[str, str]:
     return snapshot.summary.additional_properties
 
 
-def _saying(table: Table, name: str) -> Snapshot | None:
+def _newest_with(table: Table, name: str) -> Snapshot | None:
     """Return the newest snapshot whose summary has a property; snapshots of Glue's compaction lack them."""
     return max((s for s in table.metadata.snapshots if name in _of(s)), key=_sequence, default=None)
 
 
-def _said(table: Table, name: str) -> str | None:
-    return _of(_saying(table, name)).get(name)
+def _property(table: Table, name: str) -> str | None:
+    return _of(_newest_with(table, name)).get(name)
 
 
 def _sequence(snapshot: Snapshot) -> int:

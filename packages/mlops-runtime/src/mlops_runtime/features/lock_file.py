@@ -420,7 +420,7 @@ def _breaking_changes(group: FeatureGroup, locked: LockedTable, lines: _Lines) -
         at = f"features.lock.json line {lines['field', newest, n]}"
         new = declared.get(old.name)
         if new is None:
-            yield f"{where}: {_gone(old, at, fresh)} back, {bump}"
+            yield f"{where}: {_removed(old, at, fresh)} back, {bump}"
             continue
         if not _widens(old.type, new.type):
             yield (
@@ -453,7 +453,7 @@ def _not_locked(old: LockedTable | None, new: LockedTable, group: FeatureGroup) 
         )
 
 
-def _gone(old: LockedField, at: str, fresh: list[Column]) -> str:
+def _removed(old: LockedField, at: str, fresh: list[Column]) -> str:
     renamed = next((c.name for c in fresh if c.type == old.type), None)
     guess = f" ({renamed!r} looks like its new name)" if renamed else ""
     return (

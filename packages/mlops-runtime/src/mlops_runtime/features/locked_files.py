@@ -65,10 +65,10 @@ def is_held(path: Path) -> bool:
 
 def remove_parts(folder: Path) -> int:
     """Remove temporary files of ended writers below a folder; return the number of files."""
-    gone = [part for part in folder.rglob(f".*{_PART}") if not is_held(part)]
-    for part in gone:
+    unlocked = [part for part in folder.rglob(f".*{_PART}") if not is_held(part)]
+    for part in unlocked:
         part.unlink(missing_ok=True)
-    return len(gone)
+    return len(unlocked)
 
 
 def _locked(path: Path) -> IO[bytes]:

@@ -198,6 +198,6 @@ class OnlinePublisher:
             raise IngestEventError(f"table must be one of {', '.join(sorted(self._groups))}, got {table!r}")
         done = publish_new(lambda: self._load(table), group, self._online, now=message.sent)
         assert done is not None  # noqa: S101 - no limit of rows is set here
-        told = {"table": table, "written": done.published.written, "kept": done.published.kept}
-        _log.info(json.dumps({**told, "not_visible": done.published.not_visible, "sequence": done.sequence}))
+        counts = {"table": table, "written": done.published.written, "kept": done.published.kept}
+        _log.info(json.dumps({**counts, "not_visible": done.published.not_visible, "sequence": done.sequence}))
         return done

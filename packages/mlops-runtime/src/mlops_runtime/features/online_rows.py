@@ -83,7 +83,7 @@ class DynamoRows:
             OnlineStoreError: If DynamoDB rejects the item.
         """
         for attempt in range(_ATTEMPTS):
-            with self._said("PutItem"):
+            with self._wrapped_errors("PutItem"):
                 try:
                     self._client.put_item(TableName=self._table, Item=item)
                 except self._client.exceptions.TransactionConflictException:
@@ -99,7 +99,10 @@ class DynamoRows:
         Raises:
             OnlineStoreError: If DynamoDB rejects the update.
         """
-        with self._said("UpdateItem"), contextlib.suppress(self._client.exceptions.ConditionalCheckFailedException):
+        with (
+            self._wrapped_errors("UpdateItem"),
+            contextlib.suppress(self._client.exceptions.ConditionalCheckFailedException),
+        ):
             self._client.update_item(
                 TableName=self._table,
                 Key={KEY: {"S": key}},
@@ -131,7 +134,7 @@ class DynamoRows:
                 "ExpressionAttributeValues": {f":{name}": {"S": value} for name, (_, value) in wanted.items()},
             }
         for attempt in range(_ATTEMPTS):
-            with self._said("DeleteItem"):
+            with self._wrapped_errors("DeleteItem"):
                 try:
                     answer = self._client.delete_item(
                         TableName=self._table, Key={KEY: {"S": key}}, ReturnValues="ALL_OLD", **condition
@@ -158,7 +161,7 @@ class DynamoRows:
             ExpressionAttributeNames={"#key": KEY},
             ConsistentRead=True,
         )
-        with self._said("Scan"):
+        with self._wrapped_errors("Scan"):
             for page in pages:
                 yield from (item[KEY]["S"] for item in page["Items"])
 
@@ -166,7 +169,7 @@ class DynamoRows:
         """Do nothing: DynamoDB has no local file; backups and streams retain deleted items by their own settings."""
 
     def _put(self, item: Item) -> bool:
-        with self._said("PutItem"):
+        with self._wrapped_errors("PutItem"):
             try:
                 self._client.put_item(
                     TableName=self._table,
@@ -205,7 +208,7 @@ class DynamoRows:
 
     def _reasons(self, actions: Sequence[Any]) -> list[str] | None:
         """Return the cancellation reasons of a transaction by action; ``None`` if it succeeded."""
-        with self._said("TransactWriteItems"):
+        with self._wrapped_errors("TransactWriteItems"):
             try:
                 self._client.transact_write_items(TransactItems=actions)
             except self._client.exceptions.TransactionCanceledException as error:
@@ -247,7 +250,7 @@ class DynamoRows:
         for attempt in range(_ATTEMPTS):
             if attempt:
                 self._sleep(_FIRST_WAIT * 2 ** (attempt - 1))
-            with self._said("BatchGetItem"):
+            with self._wrapped_errors("BatchGetItem"):
                 answer = self._client.batch_get_item(RequestItems=left)
             found |= {item[KEY]["S"]: item for item in answer["Responses"].get(self._table, [])}
             left = answer.get("UnprocessedKeys")
@@ -259,7 +262,7 @@ class DynamoRows:
         )
 
     @contextlib.contextmanager
-    def _said(self, operation: str) -> Iterator[None]:
+    def _wrapped_errors(self, operation: str) -> Iterator[None]:
         try:
             yield
         except (BotoCoreError, ClientError) as error:
@@ -278,7 +281,7 @@ class FileRows:
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
-        with self._said():
+        with self._wrapped_errors():
             self._file = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             for pragma in ("journal_mode=wal", "synchronous=normal", "secure_delete=on"):
                 self._file.execute(f"pragma {pragma}")
@@ -294,7 +297,7 @@ class FileRows:
             OnlineStoreError: If the file cannot be read.
         """
         found: dict[str, Item] = {}
-        with self._said():
+        with self._wrapped_errors():
             for start in range(0, len(keys), _VARIABLES):
                 part = list(keys[start : start + _VARIABLES])
                 marks = ",".join("?" * len(part))
@@ -309,7 +312,7 @@ class FileRows:
             OnlineStoreError: If the file cannot be written; nothing is written.
         """
         rows = [_row(item) for item in items]
-        with self._said():
+        with self._wrapped_errors():
             self._file.execute("begin immediate")
             try:
                 if generation is not None:
@@ -331,7 +334,7 @@ class FileRows:
         Raises:
             OnlineStoreError: If the file cannot be written.
         """
-        with self._said():
+        with self._wrapped_errors():
             self._file.execute("insert or replace into online values (?, ?, ?)", _row(item))
 
     def lower(self, key: str, order: str) -> None:
@@ -340,7 +343,7 @@ class FileRows:
         Raises:
             OnlineStoreError: If the file cannot be written.
         """
-        with self._said():
+        with self._wrapped_errors():
             self._file.execute(
                 "update online set version = ?, item = json_set(item, ?, ?) where entity = ? and version > ?",
                 (order, f'$."{ORDER}".S', order, key, order),
@@ -354,7 +357,7 @@ class FileRows:
         Raises:
             OnlineStoreError: If the file cannot be written.
         """
-        with self._said():
+        with self._wrapped_errors():
             statement = (
                 "delete from online where entity = ? and (? is null or version = ?) "
                 "and (? is null or coalesce(json_extract(item, ?), '') < ?)"
@@ -368,7 +371,7 @@ class FileRows:
         Raises:
             OnlineStoreError: If the file cannot be read.
         """
-        with self._said():
+        with self._wrapped_errors():
             found = self._file.execute("select entity from online").fetchall()
         return (key for (key,) in found)
 
@@ -378,7 +381,7 @@ class FileRows:
         Raises:
             OnlineStoreError: If another process is reading; deleted items are then removed from the file, but not from its log.
         """
-        with self._said():
+        with self._wrapped_errors():
             (is_busy, _, _) = self._file.execute("pragma wal_checkpoint(truncate)").fetchone()
         if is_busy:
             raise OnlineStoreError(
@@ -394,7 +397,7 @@ class FileRows:
             )
 
     @contextlib.contextmanager
-    def _said(self) -> Iterator[None]:
+    def _wrapped_errors(self) -> Iterator[None]:
         try:
             with self._lock:
                 yield

@@ -495,9 +495,9 @@ class OnlineStore:
             OnlineStoreError: If keys are invalid, or DynamoDB fails to delete an item.
         """
         self.end_generation([group.table_name])
-        gone = sum(map(self._rows.delete, dict.fromkeys(item_keys(group, read_batch(entities)))))
+        deleted = sum(map(self._rows.delete, dict.fromkeys(item_keys(group, read_batch(entities)))))
         self._rows.settle()
-        return gone
+        return deleted
 
     def forget_entity(
         self,
@@ -532,14 +532,14 @@ class OnlineStore:
             keys += [key for key, values in found if values is not None and is_of(key, values)]
         later = {name: ingests_after(sequence) for name, sequence in (until or {}).items()}
         tables_of = [(key, key.partition("/")[0]) for key in keys]
-        gone = Counter(name for key, name in tables_of if self._rows.delete(key, before=later.get(name)))
+        deleted = Counter(name for key, name in tables_of if self._rows.delete(key, before=later.get(name)))
         # a publisher may have skipped a later row because of an erased item: end the generation so that it cannot move the mark,
         # and lower a mark that was moved already
         self.end_generation(wanted)
         for name in wanted.keys() & (until or {}).keys():
             self._rows.lower(mark_key(name), mark_order((until or {})[name]))
         self._rows.settle()
-        return dict(sorted(gone.items()))
+        return dict(sorted(deleted.items()))
 
     def published(self, table: str, uuid: str) -> int:
         """Return the sequence number up to which all rows of a feature table are published; 0 without any.

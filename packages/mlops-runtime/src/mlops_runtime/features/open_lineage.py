@@ -468,7 +468,7 @@ class LineageOutbox:
         Raises:
             LineageOutboxError: If the outbox cannot be listed.
         """
-        with _said(f"list {self._objects}"):
+        with _wrapped_errors(f"list {self._objects}"):
             kept, taken = (set(self._objects.keys(f"{kind}/")) for kind in ("events", "delivered"))
         names = (PurePosixPath(key).stem for key in kept if key.replace("events/", "delivered/", 1) not in taken)
         return tuple(sorted(names))
@@ -504,11 +504,11 @@ class LineageOutbox:
         return Delivery(delivered=tuple(delivered), failed=tuple(failed))
 
     def _write(self, key: str, document: Mapping[str, object]) -> bool:
-        with _said(f"write {key} in {self._objects}"):
+        with _wrapped_errors(f"write {key} in {self._objects}"):
             return self._objects.put_once(key, json.dumps(document, sort_keys=True).encode())
 
     def _read(self, key: str) -> Event:
-        with _said(f"read {key} in {self._objects}"):
+        with _wrapped_errors(f"read {key} in {self._objects}"):
             event: Event = json.loads(self._objects.get(key) or b"{}")
         return event
 
@@ -545,7 +545,7 @@ def _is_refusal(error: Exception) -> bool:
 
 
 @contextmanager
-def _said(what: str) -> Iterator[None]:
+def _wrapped_errors(what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, BotoCoreError, ClientError) as error:

@@ -11,7 +11,7 @@ from pyiceberg.table import Table
 from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
 from mlops_runtime.features import split_set, training_set
 from mlops_runtime.features.table_description import FeatureTableError
-from mlops_runtime.features.table_pins import gone
+from mlops_runtime.features.table_pins import expiry_problem
 from mlops_runtime.features.training_set import TrainingSet
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import Load, TrainingSetError
@@ -69,7 +69,7 @@ def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | 
         except FeatureTableError as error:
             missing.append(str(error))
             continue
-        missing += _gone(tables[pinned.table], pinned)
+        missing += _pin_problems(tables[pinned.table], pinned)
     content = None
     if manifest.entity_rows is not None:
         key = training_set.entities_key(manifest.entity_rows)
@@ -124,8 +124,8 @@ def _damaged(manifest_id: str, manifest: TrainingSetManifest, manifests: Manifes
     return problems
 
 
-def _gone(table: Table, pinned: PinnedTable) -> list[str]:
+def _pin_problems(table: Table, pinned: PinnedTable) -> list[str]:
     if str(table.metadata.table_uuid) != pinned.table_uuid:
         return [f"table {pinned.table} was recreated: it is {table.metadata.table_uuid}, not {pinned.table_uuid}"]
-    problem = gone(table, pinned)
+    problem = expiry_problem(table, pinned)
     return [] if problem is None else [problem]

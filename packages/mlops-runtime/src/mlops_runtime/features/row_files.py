@@ -281,12 +281,12 @@ class RowFiles:
             yield from (_open_csv if file.format == "csv" else _open_jsonl)(stream, kinds)
 
     @staticmethod
-    def _named(head: _Head, said: str) -> str:
+    def _named(head: _Head, arrow_text: str) -> str:
         """Return Arrow's message about a value, with the column's name instead of its number."""
-        number = _COLUMN.match(said)
+        number = _COLUMN.match(arrow_text)
         if number is None:
-            return said
-        return f"column {head.schema.names[int(number[1])]!r}: {said.removeprefix(number[0])}"
+            return arrow_text
+        return f"column {head.schema.names[int(number[1])]!r}: {arrow_text.removeprefix(number[0])}"
 
     def _tried_head(self, file: SourceFile) -> _Head | str:
         try:

@@ -194,7 +194,7 @@ def hash_of_blocks(
         block: Number of rows of every block but the last.
     """
     head = {
-        "columns": [[name, _said(logical_type(schema.field(name).type))] for name in _names(schema, first)],
+        "columns": [[name, _type_name(logical_type(schema.field(name).type))] for name in _names(schema, first)],
         "rows": rows,
         "block": block,
     }
@@ -254,8 +254,8 @@ def comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.is_nan(one_zero), pa.scalar(float("nan"), column.type), one_zero)
 
 
-def _said(kind: pa.DataType) -> str:
-    return f"list<{_said(kind.value_type)}>" if pa.types.is_list(kind) else str(kind)
+def _type_name(kind: pa.DataType) -> str:
+    return f"list<{_type_name(kind.value_type)}>" if pa.types.is_list(kind) else str(kind)
 
 
 def _canonical(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:

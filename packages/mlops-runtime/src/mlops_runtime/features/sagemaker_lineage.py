@@ -165,7 +165,7 @@ class SageMakerLineage:
 
     def _artifact(self, uri: str, *, kind: str, name: str, properties: Mapping[str, str]) -> _Entity:
         def create() -> str:
-            with _said("CreateArtifact", uri):
+            with _wrapped_errors("CreateArtifact", uri):
                 return self._sagemaker.create_artifact(
                     ArtifactName=name, Source={"SourceUri": uri}, ArtifactType=kind, Properties=properties
                 )["ArtifactArn"]
@@ -173,7 +173,7 @@ class SageMakerLineage:
         return _ensured(lambda: self._found(uri), create)
 
     def _found(self, uri: str) -> str | None:
-        with _said("ListArtifacts", uri):
+        with _wrapped_errors("ListArtifacts", uri):
             for page in self._sagemaker.get_paginator("list_artifacts").paginate(SourceUri=uri):
                 for row in page["ArtifactSummaries"]:
                     # skip versions of the source, which are separate artifacts that others may have created
@@ -191,7 +191,7 @@ class SageMakerLineage:
             code["CommitId"] = source["commit"]
 
         def create() -> str:
-            with _said("CreateAction", name):
+            with _wrapped_errors("CreateAction", name):
                 return self._sagemaker.create_action(
                     ActionName=name,
                     Source={"SourceUri": self.training_set_uri(digest), "SourceType": BUILD, "SourceId": digest},
@@ -206,7 +206,7 @@ class SageMakerLineage:
                 )["ActionArn"]
 
         def find() -> str | None:
-            with _said("DescribeAction", name):
+            with _wrapped_errors("DescribeAction", name):
                 try:
                     return self._sagemaker.describe_action(ActionName=name)["ActionArn"]
                 except self._sagemaker.exceptions.ResourceNotFound:
@@ -218,7 +218,7 @@ class SageMakerLineage:
         name = _name(pinned.table, table)
 
         def create() -> str:
-            with _said("CreateContext", name):
+            with _wrapped_errors("CreateContext", name):
                 return self._sagemaker.create_context(
                     ContextName=name,
                     Source={"SourceUri": table, "SourceType": FEATURE_GROUP},
@@ -227,7 +227,7 @@ class SageMakerLineage:
                 )["ContextArn"]
 
         def find() -> str | None:
-            with _said("DescribeContext", name):
+            with _wrapped_errors("DescribeContext", name):
                 try:
                     return self._sagemaker.describe_context(ContextName=name)["ContextArn"]
                 except self._sagemaker.exceptions.ResourceNotFound:
@@ -241,7 +241,7 @@ class SageMakerLineage:
             return False
         ends = f"{source.arn} -> {destination.arn}"
         try:
-            with _said("AddAssociation", ends):
+            with _wrapped_errors("AddAssociation", ends):
                 self._sagemaker.add_association(
                     SourceArn=source.arn, DestinationArn=destination.arn, AssociationType=kind
                 )
@@ -252,7 +252,7 @@ class SageMakerLineage:
         return True
 
     def _associated(self, source: _Entity, destination: _Entity) -> bool:
-        with _said("ListAssociations", source.arn):
+        with _wrapped_errors("ListAssociations", source.arn):
             answer = self._sagemaker.list_associations(SourceArn=source.arn, DestinationArn=destination.arn)
         return bool(answer["AssociationSummaries"])
 
@@ -276,7 +276,7 @@ def _name(text: str, identity: str) -> str:
 
 
 @contextmanager
-def _said(operation: str, what: str) -> Iterator[None]:
+def _wrapped_errors(operation: str, what: str) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:

@@ -117,8 +117,8 @@ def _kept(refs: Mapping[str, Any], order: Mapping[int, int]) -> dict[str, Any]:
     own = sorted(
         (order.get(ref["snapshot-id"], 0), name) for name, ref in refs.items() if ref.get("max-ref-age-ms") is not None
     )
-    gone = {name for _, name in own[: max(0, len(own) - KEPT_TAGS + 1)]}
-    return {name: ref for name, ref in refs.items() if name not in gone}
+    expired = {name for _, name in own[: max(0, len(own) - KEPT_TAGS + 1)]}
+    return {name: ref for name, ref in refs.items() if name not in expired}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

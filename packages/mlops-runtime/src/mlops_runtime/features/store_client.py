@@ -40,7 +40,7 @@ from mlops_runtime.features.set_builds import BuildEngines, SetBuilds
 from mlops_runtime.features.source_ingest import IngestedSource, ingest_source
 from mlops_runtime.features.table_catalog import Tables, glue_properties
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, remove
-from mlops_runtime.features.training_set_request import Asked, Features, requested
+from mlops_runtime.features.training_set_request import Features, RequestOptions, requested
 from mlops_runtime.features.training_set_usage import Use, who_used
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ class FeatureStoreClient:
         >>> batch = pa.table({"store_id": ["1"], "event_time": [day], "on_hand": [7]})
         >>> store.ingest(stock, batch).duplicate, store.ingest(stock, batch).duplicate
         (False, True)
-        >>> asked = pa.table({"store_id": ["1", "2"], "event_timestamp": [day, day]})
-        >>> built = store.training_set(asked, [stock], name="shelves")
+        >>> entity_rows = pa.table({"store_id": ["1", "2"], "event_timestamp": [day, day]})
+        >>> built = store.training_set(entity_rows, [stock], name="shelves")
         >>> built.rows["stock__on_hand"].to_pylist(), store.rebuild(built.id).verdict.value
         ([7, None], 'IDENTICAL')
     """
@@ -353,7 +353,7 @@ class FeatureStoreClient:
             s3=self._s3,
         )
 
-    def explain(self, entities: ArrowStream, features: Features, **options: Unpack[Asked]) -> "Explanation":
+    def explain(self, entities: ArrowStream, features: Features, **options: Unpack[RequestOptions]) -> "Explanation":
         """Explain how ``training_set`` would build: engine, data to read, plan by table; its ``sql`` is for Spark and Athena.
 
         Nothing is tagged or written. Arguments and errors are those of ``training_set``; the name is optional.
@@ -642,8 +642,8 @@ class FeatureStoreClient:
 
         On AWS, where Glue writes too without announcing it, maintenance removes such files a day later.
         """
-        says_so = self._tables.is_folder and self._manifest_place is not None
-        return self.builds.write(table.name()[-1], table.location()) if says_so else nullcontext()
+        is_local = self._tables.is_folder and self._manifest_place is not None
+        return self.builds.write(table.name()[-1], table.location()) if is_local else nullcontext()
 
     def _appended(self, table: Table, batch: Batch, now: datetime) -> Ingested:
         if batch.group.online and self._online is None and self._announce is None:

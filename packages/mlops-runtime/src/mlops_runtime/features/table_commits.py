@@ -16,7 +16,7 @@ from mlops_runtime.features.table_files import missing_as_such
 T = TypeVar("T")
 _READINGS = 8
 # pyiceberg's errors when another commit has removed a snapshot that this one also removes, or is based on
-_GONE = re.compile(r"Snapshot with snapshot id -?\d+ does not exist|Cannot find starting snapshot -?\d+")
+_EXPIRED = re.compile(r"Snapshot with snapshot id -?\d+ does not exist|Cannot find starting snapshot -?\d+")
 
 
 class TableBusyError(FeatureTableError):
@@ -85,7 +85,7 @@ def _is_overtaken(table: Table, error: Exception) -> bool:
         except CommitFailedException:
             return True
         return table.metadata_location != known
-    return isinstance(error, CommitFailedException) or _GONE.match(str(error)) is not None
+    return isinstance(error, CommitFailedException) or _EXPIRED.match(str(error)) is not None
 
 
 def steady(table: Table, look: Callable[[], T]) -> T:

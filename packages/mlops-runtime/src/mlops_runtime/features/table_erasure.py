@@ -115,9 +115,9 @@ def sweep(
         refresh(table)  # files committed in between are referenced by the state that is loaded now
         loose = unnamed(table, files)
         rows = [file.uri for file in suffixed(loose, [DATA]) if _is_past(table, file.uri, condition, is_quiet=is_quiet)]
-        gone = {*rows, *taken}
+        deleted = {*rows, *taken}
         lists = [f.uri for f in suffixed(loose, [MANIFEST]) if not f.uri.rpartition("/")[2].startswith(_LIST)]
-        return [*rows, *(uri for uri in lists if gone & _named_by(table, uri))]
+        return [*rows, *(uri for uri in lists if deleted & _named_by(table, uri))]
 
     with naming_files(table):
         going = steady(table, look)

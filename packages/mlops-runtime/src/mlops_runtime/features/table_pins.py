@@ -138,7 +138,7 @@ def pinned_rows(
     if table.snapshot_by_id(pinned.snapshot_id) is not None:
         scan = scanned(table, pinned.snapshot_id, columns, **bounds)
         return PinnedRows(scan=scan, schema=read_schema(scan.projection(), table.properties))
-    problem = gone(table, pinned)
+    problem = expiry_problem(table, pinned)
     if problem is not None:
         raise FeatureTableError(problem)
     then = table.schemas()[pinned.schema_id]
@@ -158,7 +158,7 @@ def pinned_rows(
     return PinnedRows(scan=scan, schema=read_schema(then.select(*columns), table.properties))
 
 
-def gone(table: Table, pinned: PinnedTable) -> str | None:
+def expiry_problem(table: Table, pinned: PinnedTable) -> str | None:
     """Return why a table can no longer be read as of a pinned snapshot; ``None`` if it can."""
     if table.snapshot_by_id(pinned.snapshot_id) is not None:
         return None

@@ -19,7 +19,7 @@ class Difference:
     """The differences of training set ``b`` from ``a``.
 
     Attributes:
-        asked: Parts of the request that differ, by name: ``(a's, b's)``.
+        request: Parts of the request that differ, by name: ``(a's, b's)``.
         snapshots: Snapshots that differ, by table: ``(a's, b's)``; ``None`` for a table that was not read.
         columns_added: Columns only in ``b``.
         columns_removed: Columns only in ``a``.
@@ -29,7 +29,7 @@ class Difference:
         only_b: Likewise for ``b``.
     """
 
-    asked: Mapping[str, tuple[str, str]]
+    request: Mapping[str, tuple[str, str]]
     snapshots: Mapping[str, tuple[int | None, int | None]]
     columns_added: tuple[str, ...]
     columns_removed: tuple[str, ...]
@@ -85,7 +85,7 @@ def difference(a: TrainingSet, b: TrainingSet) -> Difference:
             _count_except(after.select(names), before.select(names)),
         )
     return Difference(
-        asked=requested,
+        request=requested,
         snapshots={t: (read_a.get(t), read_b.get(t)) for t in tables if read_a.get(t) != read_b.get(t)},
         columns_added=tuple(name for name in after.column_names if name not in before.column_names),
         columns_removed=tuple(name for name in before.column_names if name not in after.column_names),

@@ -53,7 +53,7 @@ class Request:
     service: FeatureServiceUse | None = None
 
 
-class Asked(TypedDict, total=False):
+class RequestOptions(TypedDict, total=False):
     """Optional arguments of a request, as for ``FeatureStoreClient.training_set``."""
 
     name: str
@@ -412,6 +412,6 @@ def _wanted(features: Sequence[FeatureGroup | GroupJoin] | Mapping[str, Sequence
     else:
         uses = [each if isinstance(each, GroupJoin) else GroupJoin(group=each) for each in features]
     if not uses or not all(use.wanted for use in uses):
-        said = {use.name or use.table: use.wanted for use in uses}
-        raise TrainingSetError(f"features must name at least one column of each group, got {said}")
+        requested_columns = {use.name or use.table: use.wanted for use in uses}
+        raise TrainingSetError(f"features must name at least one column of each group, got {requested_columns}")
     return uses

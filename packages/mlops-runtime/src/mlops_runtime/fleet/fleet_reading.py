@@ -21,7 +21,7 @@ from mlops_runtime.refused_calls import DENIED, refusal
 
 _ENVIRONMENTS_AT_ONCE = 8
 _UNITS_AT_ONCE = 4
-_ASKED_FOR = "FleetReader reads only units whose platform enables it: PlatformDefaults(fleet=True)"
+_FLEET_REQUIRED = "FleetReader reads only units whose platform enables it: PlatformDefaults(fleet=True)"
 # errors of one environment, despite which the others are shown
 _NOT_READABLE = (ClientError, BotoCoreError, NotDeployedError, ContractError, EmbeddedCloudError)
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
@@ -150,7 +150,7 @@ def _reason(error: Exception, environment: FleetEnvironment) -> str:
         return " ".join(str(error).split())
     message = refusal(error.response["Error"], error.operation_name)
     is_denied = error.response["Error"].get("Code") in DENIED
-    return f"{message}; {_ASKED_FOR}" if is_denied and environment.role is not None else message
+    return f"{message}; {_FLEET_REQUIRED}" if is_denied and environment.role is not None else message
 
 
 def _model(environment: FleetEnvironment, page: UnitPage, name: str, row: ModelRow | RegistryRow) -> FleetModel:

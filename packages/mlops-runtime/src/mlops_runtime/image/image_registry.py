@@ -31,7 +31,7 @@ _ACCEPTED = (
 
 
 class RegistryError(RuntimeError):
-    """A repository or a tag does not exist; the message says how to create it."""
+    """A repository or a tag does not exist; the message states how to create it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ _MARKS = " \N{MULTIPLICATION SIGN}│├─▶╰"
 
 
 class MissingUvError(RequirementsError):
-    """uv is not installed; the message says how to install it."""
+    """uv is not installed; the message states how to install it."""
 
 
 def find_uv() -> str:

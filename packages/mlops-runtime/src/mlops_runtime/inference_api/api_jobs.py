@@ -50,7 +50,7 @@ class ApiJobs:
         """
         key = str(json.loads(body)["detail"]["object"]["key"])
         if match := _REQUEST.fullmatch(key):
-            return self._ask(key, match[1])
+            return self._invoke(key, match[1])
         if answered := _ANSWER.fullmatch(key):
             self._s3.copy_object(
                 Bucket=self._bucket,
@@ -62,7 +62,7 @@ class ApiJobs:
             return self._fail(failed[1], "by the model")
         return f"{key} is not of a job of the API"
 
-    def _ask(self, key: str, job: str) -> str:
+    def _invoke(self, key: str, job: str) -> str:
         try:
             self._runtime.invoke_endpoint_async(
                 EndpointName=self._endpoint,

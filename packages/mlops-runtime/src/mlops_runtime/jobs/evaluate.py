@@ -49,7 +49,7 @@ from mlops_runtime.jobs.model_input import (
     serving_problems,
 )
 from mlops_runtime.jobs.server_answers import AnsweredModel, ServerAnswers, read_answers
-from mlops_runtime.retraining.evaluation_evidence import iso_time, knows_holdout
+from mlops_runtime.retraining.evaluation_evidence import iso_time, may_overlap_holdout
 from mlops_runtime.serving.loaded_names import archived_globals, container_globals, container_problems
 from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.model_source import ModelEnvironment, archived_model
@@ -266,7 +266,9 @@ def _left_out(inputs: Inputs) -> str | None:
     if (
         inputs.champion_sha256 is None
         or until is None
-        or not knows_holdout(until, times["holdout_from"], times["holdout_until"], has_times_of_rows=has_times_of_rows)
+        or not may_overlap_holdout(
+            until, times["holdout_from"], times["holdout_until"], has_times_of_rows=has_times_of_rows
+        )
     ):
         return None
     return f"it was trained on what was known until {until}, and the holdout begins at {times['holdout_from']}"

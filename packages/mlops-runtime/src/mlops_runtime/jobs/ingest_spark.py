@@ -361,8 +361,8 @@ def main(arguments: Sequence[str]) -> int:
         delivery = Delivery(
             bucket=bucket, path=path, etag=head["ETag"].strip('"'), bytes=head["ContentLength"], now=now
         )
-        tell = unit_bus(events, bus=given.event_bus, unit=given.unit, detail_type=DetailType.FEATURES_REJECTED)
-        reject(delivery, str(error), getattr(error, "problems", [str(error)]), s3=s3, tell=tell)
+        publish = unit_bus(events, bus=given.event_bus, unit=given.unit, detail_type=DetailType.FEATURES_REJECTED)
+        reject(delivery, str(error), getattr(error, "problems", [str(error)]), s3=s3, publish=publish)
         sys.stderr.write(f"mlops ingest: rejected, nothing was written: {error}\n")
         return 0
     # derived from the key instead of the run: repeated events have the same id

@@ -60,7 +60,7 @@ class MetricFunction:
         numbers = [np.concatenate(labels), values.reshape(-1)]
         body = b"".join(np.ascontiguousarray(each, np.float64).tobytes() for each in numbers)
         try:
-            content, _ = self._process.ask(head + rows.astype(np.int64).tobytes() + sizes.tobytes() + body)
+            content, _ = self._process.call(head + rows.astype(np.int64).tobytes() + sizes.tobytes() + body)
         except (ModelError, SlowModelError) as error:
             raise JobError(str(error)) from error
         answers = np.frombuffer(content, np.float64)

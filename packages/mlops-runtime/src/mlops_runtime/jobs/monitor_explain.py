@@ -15,7 +15,7 @@ from mlops_runtime.contracts.monitor import Baseline, MonitorState
 from mlops_runtime.contracts.monitor_report import ExplainabilityResult
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.jobs.monitor_parts import lines_from
-from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
+from mlops_runtime.monitor.counting.announced import IsAnnounced, never_announced
 from mlops_runtime.monitor.counting.baseline_cells import Numbers
 from mlops_runtime.monitor.counting.capture_lines import CaptureError, is_since, read_call
 from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError, compare
@@ -42,7 +42,7 @@ def explain(
     captures: str,
     rows: int,
     minimum_ndcg: float,
-    announced: IsAnnounced = nobody,
+    announced: IsAnnounced = never_announced,
 ) -> ExplainabilityResult | None:
     """Return the result of a window, with the reason if it cannot be explained, since drift must still be decided.
 
@@ -83,7 +83,7 @@ def sample(
     captures: str,
     rows: int,
     since: str,
-    announced: IsAnnounced = nobody,
+    announced: IsAnnounced = never_announced,
 ) -> Numbers:
     """Return captured rows in the form of model input: a random one from each of ``rows`` equal ranges of the window's bytes.
 

@@ -17,7 +17,7 @@ import pyarrow.csv as pc
 
 from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
 from mlops_runtime.contracts.monitor import Baseline, Counts
-from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
+from mlops_runtime.monitor.counting.announced import IsAnnounced, never_announced
 from mlops_runtime.monitor.counting.baseline_cells import Coded, Column
 from mlops_runtime.monitor.counting.capture_lines import KEPT_LINES, is_since, span_of
 from mlops_runtime.monitor.counting.counts import count, count_columns, empty, merge
@@ -161,7 +161,7 @@ def count_lines(
     baseline: Baseline,
     *,
     since: str = "",
-    announced: IsAnnounced = nobody,
+    announced: IsAnnounced = never_announced,
     hour: datetime | None = None,
 ) -> Counts:
     """Count one capture object's lines like `mlops_runtime.monitor.counting.counts.count`, plain ones by column.
@@ -226,6 +226,6 @@ def _count_batch(batch: _Batch, columns: _Columns, baseline: Baseline, since: st
     try:
         found = columns.parse(batch.texts)
     except pa.ArrowInvalid:
-        return _count_others(batch, baseline, since, nobody, hour)
+        return _count_others(batch, baseline, since, never_announced, hour)
     counts = count_columns(found, baseline, predictions=batch.predictions, times=np.array(batch.times))
     return replace(counts, calls=len(batch.texts))

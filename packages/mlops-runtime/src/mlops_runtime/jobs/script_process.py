@@ -157,7 +157,7 @@ class _Copy:
             if now > self._killed_at:
                 self._process.kill()
         if self._cut:
-            self._say(f"{sized(self._cut)} of output were dropped: a script may print {sized(self._limits.log_bytes)}")
+            self._log(f"{sized(self._cut)} of output were dropped: a script may print {sized(self._limits.log_bytes)}")
         return problem
 
     def _wait(self) -> None:
@@ -179,7 +179,7 @@ class _Copy:
         shown = chunk[: self._left]
         _write(target, decoder.decode(shown, final=not chunk))
         if self._left and len(shown) == self._left:
-            self._say(f"the script has printed {sized(self._limits.log_bytes)}; the rest of its output is dropped")
+            self._log(f"the script has printed {sized(self._limits.log_bytes)}; the rest of its output is dropped")
         self._left -= len(shown)
         self._cut += len(chunk) - len(shown)
         if pipe == self._errors:
@@ -187,7 +187,7 @@ class _Copy:
         if not chunk:
             del self._open[pipe]
 
-    def _say(self, text: str) -> None:
+    def _log(self, text: str) -> None:
         sys.stdout.flush()
         _write(sys.stderr, f"\nmlops: {text}\n")
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_runtime.contracts import ContractError, from_json
-from mlops_runtime.contracts.model import AskedHoldout, HoldoutPredictions, ModelSignature
+from mlops_runtime.contracts.model import HoldoutPredictions, HoldoutRequests, ModelSignature
 from mlops_runtime.contracts.model_manifest import ModelManifest
 from mlops_runtime.jobs.holdout_predictions import Predicted, differences
 from mlops_runtime.jobs.job_environment import JobError, single_file
-from mlops_runtime.jobs.server_rows import ASKED_FILE
+from mlops_runtime.jobs.server_rows import REQUESTS_FILE
 from mlops_runtime.serving.served_model import Matrix, ModelError, declared_shape
 
 _TOLERANCE = 1e-4  # relative; allows for 32-bit sums in another order
@@ -34,7 +34,7 @@ class ServerAnswers:
     ``predicted`` has NaN and the reason if the responses are invalid; ``problems`` are differences of repeated rows.
     """
 
-    asked: AskedHoldout
+    requests: HoldoutRequests
     predicted: Predicted
     problems: tuple[str, ...] = ()
 
@@ -48,17 +48,17 @@ class AnsweredModel:
     @property
     def signature(self) -> ModelSignature:
         """The signature with which the requests were made."""
-        return self.answers.asked.signature
+        return self.answers.requests.signature
 
     @property
     def sha256(self) -> str:
         """The archive's hash, because its contents are in the container's own format."""
-        return self.answers.asked.artifact_sha256
+        return self.answers.requests.artifact_sha256
 
     @property
     def signature_sha256(self) -> str:
         """Hash of ``signature.json`` in the archive."""
-        return self.answers.asked.signature_sha256
+        return self.answers.requests.signature_sha256
 
     @property
     def manifest(self) -> ModelManifest | None:
@@ -74,9 +74,9 @@ class AnsweredModel:
         found = self.answers.predicted
         if found.of.failure is not None:
             raise ModelError(found.of.failure)
-        if len(rows) != self.answers.asked.rows:
+        if len(rows) != self.answers.requests.rows:
             raise ModelError(
-                f"the model runs only in its server, which predicted {self.answers.asked.rows} rows, not {len(rows)}"
+                f"the model runs only in its server, which predicted {self.answers.requests.rows} rows, not {len(rows)}"
             )
         return found.values
 
@@ -97,9 +97,9 @@ def read_answers(folder: Path, *, artifact_sha256: str | None, holdout: str, row
         JobError: If they are of another archive or holdout.
     """
     try:
-        requested = from_json(AskedHoldout, (folder / ASKED_FILE).read_bytes())
+        requested = from_json(HoldoutRequests, (folder / REQUESTS_FILE).read_bytes())
     except (OSError, ContractError) as error:
-        raise JobError(f"{ASKED_FILE} must be beside the server's responses: {error}") from error
+        raise JobError(f"{REQUESTS_FILE} must be beside the server's responses: {error}") from error
     wrong = differences(
         (requested.artifact_sha256, requested.holdout_sha256, requested.rows),
         artifact_sha256=artifact_sha256,
@@ -126,7 +126,7 @@ def read_answers(folder: Path, *, artifact_sha256: str | None, holdout: str, row
         failure=failure,
         names=requested.signature.names,
     )
-    return ServerAnswers(asked=requested, predicted=Predicted(values=values, of=of), problems=again)
+    return ServerAnswers(requests=requested, predicted=Predicted(values=values, of=of), problems=again)
 
 
 def parse_answers(text: str, signature: ModelSignature, *, rows: int) -> npt.NDArray[np.float64]:
@@ -197,7 +197,7 @@ def _no_number(index: int, value: Any) -> AnswerError:
     return AnswerError(f"the server returned {str(value)[:_SHOWN]!r} for row {index}, expected a number")
 
 
-def _differences(values: npt.NDArray[np.float64], holdout: AskedHoldout) -> tuple[str, ...]:
+def _differences(values: npt.NDArray[np.float64], holdout: HoldoutRequests) -> tuple[str, ...]:
     """Return a message about the first row with a different prediction in the repetition."""
     first, again = values[list(holdout.again)], values[holdout.rows :]
     close = (

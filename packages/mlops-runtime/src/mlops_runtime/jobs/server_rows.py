@@ -22,7 +22,7 @@ import orjson
 import pyarrow as pa
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
-from mlops_runtime.contracts.model import AskedHoldout, ModelSignature, ServerContentType, SignatureColumn
+from mlops_runtime.contracts.model import HoldoutRequests, ModelSignature, ServerContentType, SignatureColumn
 from mlops_runtime.jobs.holdout_predictions import holdout_sha256
 from mlops_runtime.jobs.job_environment import JobError, OptMl, single_file
 from mlops_runtime.jobs.model_input import SAMPLE_ROWS, categories, numbers, read_split, require_columns
@@ -30,7 +30,7 @@ from mlops_runtime.serving.model_archive import ArchiveError, read
 from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.served_model import SIGNATURE_FILE, column_problems, kind_problems
 
-ASKED_FILE = "asked.json"
+REQUESTS_FILE = "asked.json"
 _FILES = {"application/json": "rows.jsonl", "text/csv": "rows.csv"}
 _REQUEST_ROWS, _REQUEST_BYTES = 500, 1_000_000  # per line; an endpoint accepts 6 MB per call, this transform 4
 _BREAKS = frozenset("\n\r")
@@ -177,7 +177,7 @@ def main(arguments: list[str]) -> int:
         write_rows(table, signature, options.content_type, opt_ml.processing_output("rows"))
     except JobError as error:
         return opt_ml.refuse("server_rows", error)
-    holdout = AskedHoldout(
+    holdout = HoldoutRequests(
         artifact_sha256=found,
         holdout_sha256=holdout_sha256(folder),
         rows=table.num_rows,
@@ -187,7 +187,7 @@ def main(arguments: list[str]) -> int:
     )
     answers = opt_ml.processing_output("answers")
     answers.mkdir(parents=True, exist_ok=True)
-    (answers / ASKED_FILE).write_bytes(canonical_json(holdout))
+    (answers / REQUESTS_FILE).write_bytes(canonical_json(holdout))
     sys.stderr.write(f"mlops server_rows: {table.num_rows} rows for model {found}\n")
     return 0
 

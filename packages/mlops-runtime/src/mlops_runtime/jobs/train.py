@@ -115,11 +115,11 @@ def _state(channel: Path) -> Mapping[str, tuple[int, int]]:
 def _check_kept(before: Mapping[str, tuple[int, int]], channel: Path, script: str) -> None:
     """Raise if the script changed the rows that the model's signature is derived from."""
     after = _state(channel)
-    gone = sorted(before.keys() - after.keys())
+    deleted = sorted(before.keys() - after.keys())
     changed = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
-    if gone or changed:
+    if deleted or changed:
         did = " and ".join(
-            f"{word} {', '.join(names)}" for word, names in (("deleted", gone), ("changed", changed)) if names
+            f"{word} {', '.join(names)}" for word, names in (("deleted", deleted), ("changed", changed)) if names
         )
         raise JobError(
             f"{script} {did} in SM_CHANNEL_TRAIN, from which the model's {SIGNATURE_FILE} is derived; do not change the channel: "

@@ -87,7 +87,7 @@ def training_set(
         kept.write(built.manifest)
     for text in built.warnings:
         sys.stderr.write(f"mlops training set: warning: {text}\n")
-    _tell(built.manifest, opt_ml)
+    _write_exit_message(built.manifest, opt_ml)
     return built.manifest
 
 
@@ -125,7 +125,7 @@ def verified(
     return manifest
 
 
-def _tell(manifest: TrainingSetManifest, opt_ml: OptMl) -> None:
+def _write_exit_message(manifest: TrainingSetManifest, opt_ml: OptMl) -> None:
     """Write the id as the job's exit message, from which the machine passes it to the training."""
     digest, files = content_hash(manifest), manifest.output.files
     opt_ml.message.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.built:
             place, kept = Objects(options.output, s3=s3), Manifests(options.manifests, s3=s3)
             manifest = verified(place, kept, plan, as_of=as_of, tag=options.tag)
-            _tell(manifest, opt_ml)
+            _write_exit_message(manifest, opt_ml)
         else:
             manifest = training_set(
                 FeatureStoreClient.glue(database=options.database),
@@ -186,14 +186,14 @@ def main(arguments: Sequence[str]) -> int:
                 tag=options.tag,
             )
     except (JobError, ContractError, FeatureServiceError, FeatureTableError, TrainingSetError, PlanError) as error:
-        _say(lineage.failed(plan, as_of=as_of, error=str(error), started=started, now=datetime.now(UTC)))
+        _log_problems(lineage.failed(plan, as_of=as_of, error=str(error), started=started, now=datetime.now(UTC)))
         return opt_ml.refuse("training set", error)
     # the set is complete without lineage: errors are only logged, and lineage can be published later from the manifest
-    _say(lineage.built(manifest, uri=options.output.rstrip("/"), started=started, now=datetime.now(UTC)))
+    _log_problems(lineage.built(manifest, uri=options.output.rstrip("/"), started=started, now=datetime.now(UTC)))
     return 0
 
 
-def _say(problems: Sequence[str]) -> None:
+def _log_problems(problems: Sequence[str]) -> None:
     for problem in problems:
         sys.stderr.write(f"mlops training set: lineage: {problem}\n")
 

@@ -65,7 +65,7 @@ class SparkBuild:
     catalog: str  # the catalog of the tables in Spark
     block: int = BLOCK  # number of rows that are hashed together, and that form one file of each split
 
-    def asked(self) -> TrainingSetManifest:
+    def requested(self) -> TrainingSetManifest:
         """Build the set whose draft a client wrote.
 
         Raises:
@@ -201,7 +201,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     try:
         if given.plan is None:
-            manifest = build.asked()
+            manifest = build.requested()
         else:
             manifest = build.planned(
                 from_json(TrainingSetPlan, given.plan),

@@ -171,18 +171,18 @@ def chat_notification(report: MonitorReport, uri: str) -> ChatNotification:
         >>> found.content.title, found.metadata.thread_id
         ('demand: MONITOR_NOT_RUN', 'demand')
     """
-    said = _plain(report.verdict)
+    plain_verdict = _plain(report.verdict)
     return ChatNotification(
         id=f"{report.endpoint}/{report.variant}/{report.window_until}",
         content=NotificationContent(
             title=f"{report.endpoint}: {report.state.value}",
-            description=said,
+            description=plain_verdict,
             next_steps=(*map(_plain, steps(report)), f"`mlops monitor report {report.endpoint}`"),
             keywords=(report.endpoint, report.state.value),
         ),
         metadata=NotificationMetadata(
             thread_id=report.endpoint,
-            summary=said,
+            summary=plain_verdict,
             event_type="MLOps Monitor Reported",
             related_resources=(uri,),
             additional_context={"window": f"{report.window_from} to {report.window_until}", "rows": str(report.rows)},

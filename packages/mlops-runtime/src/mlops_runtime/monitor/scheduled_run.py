@@ -189,7 +189,7 @@ def publish(
     ]
     store.put_violations(b"".join(canonical_json(line) + b"\n" for line in reported), window.end)
     uri = store.put_report(report, _files(evidence, found, window, now, spec), window.end)
-    _tell_metrics(report.metrics, settings, now, cloudwatch)
+    _publish_metrics(report.metrics, settings, now, cloudwatch)
     published = _published(report)
     store.put_metrics(prometheus_text(published))
     _send(published, uri, settings, events)
@@ -198,7 +198,7 @@ def publish(
     return report
 
 
-def _tell_metrics(
+def _publish_metrics(
     values: Sequence[MetricValue], settings: DecideSettings, now: datetime, cloudwatch: "CloudWatchClient"
 ) -> None:
     endpoint, variant = settings.endpoint, settings.variant

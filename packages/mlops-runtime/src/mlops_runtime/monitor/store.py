@@ -28,7 +28,7 @@ _BASELINE = re.compile(r"\.baseline-[0-9a-f]{16}(?=\.json$)")
 # variant, hour, and SageMaker's name of the object
 _CAPTURE = re.compile(r"[^/]+/\d{4}/\d\d/\d\d/\d\d/.+\.jsonl")
 _READERS = 16
-_GONE = frozenset({"NoSuchKey", "404", "NoSuchBucket", "AccessDenied"})
+_MISSING = frozenset({"NoSuchKey", "404", "NoSuchBucket", "AccessDenied"})
 
 
 class BaselineIntegrityError(ValueError):
@@ -90,7 +90,7 @@ class MonitorStore:
         try:
             return self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _GONE:
+            if error.response["Error"]["Code"] not in _MISSING:
                 raise
             raise BaselineIntegrityError(f"the baseline {uri} is missing, or may not be read") from error
 

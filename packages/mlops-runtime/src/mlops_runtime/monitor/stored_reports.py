@@ -21,7 +21,7 @@ _DAYS = (2, 10, LONGEST_DAYS)
 _OBJECTS = "objects.json"
 # look-back periods for the previous run: days for an hourly monitor, two years for a yearly one
 _LOOK_BACK_DAYS = (10, 100, 800)
-_GONE = frozenset({"NoSuchKey", "404", "NoSuchBucket", "AccessDenied"})
+_MISSING = frozenset({"NoSuchKey", "404", "NoSuchBucket", "AccessDenied"})
 
 
 def metrics_key(endpoint: str) -> str:
@@ -110,7 +110,7 @@ class PastRuns:
         try:
             return self._report(f"{report_folder(self._endpoint, end)}/{REPORT}")
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _GONE:
+            if error.response["Error"]["Code"] not in _MISSING:
                 raise
             return None
 

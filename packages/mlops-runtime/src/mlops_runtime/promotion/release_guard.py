@@ -15,9 +15,9 @@ from typing import Any
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.events import BusEvent, DetailType, event_source
 from mlops_runtime.contracts.rollout import LivePointer, LockRow, Outcome
-from mlops_runtime.rollout.deploy_guard import APPROVAL, NEWEST, OLDEST, Asked, IgnoredError, check_approval
+from mlops_runtime.rollout.deploy_guard import APPROVAL, NEWEST, OLDEST, IgnoredError, RequestedRollout, check_approval
 from mlops_runtime.rollout.deploy_guard import GuardSettings as ApprovalSettings
-from mlops_runtime.rollout.deploy_guard import asked_by as approval_by
+from mlops_runtime.rollout.deploy_guard import requested_rollout as approval_by
 from mlops_runtime.rollout.deploy_plan import live_pointer
 from mlops_runtime.rollout.event_origin import LONGEST_BODY, Origin
 from mlops_runtime.rollout.execution_names import short_hash
@@ -65,15 +65,15 @@ class ReleaseSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskedRelease:
+class RequestedRelease:
     """A release that an event requests; ``id`` is the event's, ``approval`` the approval that it reports, if any."""
 
     trigger: Trigger
     id: str
-    approval: Asked | None = None
+    approval: RequestedRollout | None = None
 
 
-def asked_by(body: str, *, settings: ReleaseSettings, now: datetime) -> AskedRelease:
+def requested_release(body: str, *, settings: ReleaseSettings, now: datetime) -> RequestedRelease:
     """Return the release that an event requests.
 
     Raises:
@@ -94,17 +94,17 @@ def asked_by(body: str, *, settings: ReleaseSettings, now: datetime) -> AskedRel
         )
     kind = (event.source, event.detail_type)
     if kind == _SCHEDULER and settings.recheck_rule in (event.resources or ()):
-        return AskedRelease(trigger=Trigger.RECHECK, id=event.id)
+        return RequestedRelease(trigger=Trigger.RECHECK, id=event.id)
     if settings.endpoint is None and kind == APPROVAL:
         approval = approval_by(body, settings=settings.approvals, now=now)
-        return AskedRelease(trigger=Trigger.APPROVED, id=event.id, approval=approval)
+        return RequestedRelease(trigger=Trigger.APPROVED, id=event.id, approval=approval)
     if settings.endpoint is not None and kind == (event_source(settings.unit), DetailType.ROLLOUT_FINISHED):
         _check_promotion(event, settings.endpoint)
-        return AskedRelease(trigger=Trigger.PROMOTED, id=event.id)
+        return RequestedRelease(trigger=Trigger.PROMOTED, id=event.id)
     raise IgnoredError(f"{event.detail_type!r} of {event.source!r} releases nothing of {settings.group!r}")
 
 
-def approved_name(request: AskedRelease, described: Mapping[str, Any] | None, settings: ReleaseSettings) -> str:
+def approved_name(request: RequestedRelease, described: Mapping[str, Any] | None, settings: ReleaseSettings) -> str:
     """Return the name of an approval's execution, after checking the approval in the registry.
 
     Raises:
@@ -153,7 +153,7 @@ def promoted_name(live: LivePointer) -> str:
     return f"promoted-{live.model_package_arn.rpartition('/')[2]}-{short_hash(f'{live.execution} {live.since}')}"
 
 
-def recheck_name(request: AskedRelease) -> str:
+def recheck_name(request: RequestedRelease) -> str:
     """Return the name of a scheduled event's execution, the same for each delivery."""
     return f"recheck-{short_hash(request.id)}"
 

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
 
-_GONE = ("NoSuchKey", "404", "AccessDenied", "403")  # S3 returns 403 for a missing object to a caller that may not list
+# S3 returns 403 for a missing object to a caller that may not list
+_MISSING = ("NoSuchKey", "404", "AccessDenied", "403")
 _EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
 _OUTCOMES: dict[str, Outcome] = {
     "APPROVED": Outcome.REGISTERED,
@@ -192,7 +193,7 @@ class ReleaseKeeper:
         try:
             found = self.s3.head_object(Bucket=self.target.bucket, Key=key, ChecksumMode="ENABLED")
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _GONE:
+            if error.response["Error"]["Code"] not in _MISSING:
                 raise
             return None, ""
         checksum = found.get("ChecksumSHA256")
@@ -308,7 +309,7 @@ class ReleaseKeeper:
                     execution=execution,
                     at=at,
                     package=package,
-                    asked=request,
+                    release_request=request,
                     facts=facts,
                 )
             )
@@ -332,7 +333,7 @@ class ReleaseKeeper:
         execution: str,
         at: datetime,
         package: str,
-        asked: Mapping[str, Any],
+        release_request: Mapping[str, Any],
         facts: Mapping[str, str],
     ) -> Move | AuditRecord:
         """Return the next record, or an existing one: of this execution, or of the same registration for the same reason."""
@@ -355,7 +356,7 @@ class ReleaseKeeper:
                 candidate_package=package or facts.get("source_package"),
                 model_sha256=facts.get("model_sha256"),
                 training_set_id=facts.get("training_set_id"),
-                container_sha256=str(asked.get("binding") or "") or None,
+                container_sha256=str(release_request.get("binding") or "") or None,
                 source_record=facts.get("source_record"),
             )
         )

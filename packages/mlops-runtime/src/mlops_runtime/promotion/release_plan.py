@@ -75,7 +75,7 @@ class Target:
     shares_images: bool = False  # whether an image may be in the source's registry. Default: only in the target's own
 
     @property
-    def asks_source(self) -> bool:
+    def is_source_readable(self) -> bool:
         """Whether the source's registry can be read, which is only possible in the same Region."""
         return self.here.region == self.source.region
 

@@ -66,7 +66,7 @@ class ReleaseReader:
         try:
             record = copied_record(self.s3, target=self.target, uri=uri, sha256=sha256, execution=execution)
             check_time(record, newest=self.table.newest(), sha256=sha256, now=now)
-            reply = self._ask_source(record)
+            reply = self._source_approval(record)
         except ReleaseRefusedError as refused:
             return {"verdict": "REFUSED", "reason": str(refused)[:4000], "may_pass": refused.may_pass}
         return {
@@ -87,16 +87,16 @@ class ReleaseReader:
             },
         }
 
-    def _ask_source(self, record: ReleaseRecord) -> str:
+    def _source_approval(self, record: ReleaseRecord) -> str:
         who = f"released by {self.target.source_name}, approved there by {record.approved_by}"
-        if not self.target.asks_source:
+        if not self.target.is_source_readable:
             return f"{who}; its registry, in {self.target.source.region}, was not checked again"
         arn = str(record.package.package_arn)
         try:
             description = self.sagemaker.describe_model_package(ModelPackageName=arn)
         except (ClientError, BotoCoreError) as error:
-            gone = isinstance(error, ClientError) and is_missing(error)
-            what = "is no longer in the source's registry" if gone else f"cannot be read in the source: {error}"
-            raise ReleaseRefusedError([f"{arn} {what}"], may_pass=not gone) from error
+            is_deleted = isinstance(error, ClientError) and is_missing(error)
+            what = "is no longer in the source's registry" if is_deleted else f"cannot be read in the source: {error}"
+            raise ReleaseRefusedError([f"{arn} {what}"], may_pass=not is_deleted) from error
         check_source(record, description)
         return who

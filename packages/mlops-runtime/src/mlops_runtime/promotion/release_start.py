@@ -11,14 +11,14 @@ from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.release import ReleaseRequest
 from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.promotion.release_guard import (
-    AskedRelease,
     ReleaseSettings,
+    RequestedRelease,
     Trigger,
     approved_name,
-    asked_by,
     promoted_name,
     promoted_package,
     recheck_name,
+    requested_release,
 )
 from mlops_runtime.rollout.deploy_guard import IgnoredError
 from mlops_runtime.rollout.execution_names import execution_arn
@@ -49,7 +49,7 @@ class ReleaseGuard:
             The execution's ARN; None if none was started.
         """
         try:
-            request = asked_by(message.body, settings=self.settings, now=message.sent)
+            request = requested_release(message.body, settings=self.settings, now=message.sent)
             package, name = self._found(request, message.sent)
         except IgnoredError as ignored:
             _log(message, "IGNORED", str(ignored)[:1000])
@@ -58,7 +58,7 @@ class ReleaseGuard:
         _log(message, "STARTED", arn)
         return arn
 
-    def _found(self, request: AskedRelease, now: datetime) -> tuple[str, str]:
+    def _found(self, request: RequestedRelease, now: datetime) -> tuple[str, str]:
         """Return the package to release and the name of its execution, after checking their sources."""
         if rests := self.automation.rests(now):
             raise IgnoredError(f"nothing is released: {rests}")
@@ -86,7 +86,7 @@ class ReleaseGuard:
             raise IgnoredError(f"no package of {self.settings.group!r} is approved")
         return found[0]
 
-    def _start(self, requested: AskedRelease, package: str, name: str, now: datetime) -> str:
+    def _start(self, requested: RequestedRelease, package: str, name: str, now: datetime) -> str:
         request = ReleaseRequest(
             package_arn=package, requested_by=f"{requested.trigger} {requested.id}", requested_at=str(to_dict(now))
         )

@@ -20,7 +20,7 @@ from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail, ev
 from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.contracts.served_model import (
-    AskedRetraining,
+    RequestedRetraining,
     RetrainingWish,
     ServedState,
     model_served,
@@ -49,7 +49,7 @@ from mlops_runtime.promotion.served_state import LOOK_BACK, own_state, relayed
 from mlops_runtime.promotion.stopped_rules import stopped_line, stopped_rules
 from mlops_runtime.promotion.target_environment import ServedSettings
 from mlops_runtime.registry.package_approval import BusRules
-from mlops_runtime.retraining.request_evidence import RINGS, AlarmEvidence
+from mlops_runtime.retraining.request_evidence import IN_ALARM, AlarmEvidence
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.deploy_guard import ALARM
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -151,13 +151,13 @@ class ServedModels:
         check_age(event, now)
         if event.source == "aws.events" and self.recheck_rule in (event.resources or ()):
             sent_reports = self._report([*self._own(), *self.table.read().states])
-            asked = self._ask(self.settings.alarms, event.id, now)
+            requested = self._request_retraining(self.settings.alarms, event.id, now)
             stopped = list(stopped_rules(self.events, self.rules))
             line = stopped_line(stopped, unit=self.targets.unit, group=self.targets.group, now=now)
             sys.stdout.write(f"{line}\n")  # without a log prefix, as CloudWatch only reads metrics from pure JSON
-            return f"{sent_reports}; {asked}"
+            return f"{sent_reports}; {requested}"
         if (event.source, event.detail_type) == ALARM:
-            return self._ask(self._fired(event), event.id, now)
+            return self._request_retraining(self._fired(event), event.id, now)
         if self.served is not None and self._is_rollout(event, self.served.endpoint):
             return self._report(self._own())
         raise IgnoredReportError(f"{event.detail_type[:100]!r} of {event.source[:100]!r} is not about a served model")
@@ -181,9 +181,9 @@ class ServedModels:
         answer = self._pass_on(wish)
         self._note(
             state,
-            AskedRetraining(id=wish.id, at=str(to_dict(now)), alarm=wish.alarm, reason=wish.reason, answer=answer),
+            RequestedRetraining(id=wish.id, at=str(to_dict(now)), alarm=wish.alarm, reason=wish.reason, answer=answer),
         )
-        return f"{state.name} asks for a retraining: {answer}"
+        return f"{state.name} requests a retraining: {answer}"
 
     def _known(self, state: ServedState) -> ServedState:
         releases = {each.binding: record for each in state.versions if (record := self._release(each.binding))}
@@ -204,7 +204,7 @@ class ServedModels:
         self._put(DetailType.RETRAINING_REQUESTED, detail)
         return "reported to the source"
 
-    def _note(self, state: ServedState, request: AskedRetraining) -> None:
+    def _note(self, state: ServedState, request: RequestedRetraining) -> None:
         """Store the answer to a request with the state of its environment; a newer report of the state is kept."""
         for _ in range(ATTEMPTS):
             before = self.table.read()
@@ -224,12 +224,12 @@ class ServedModels:
             raise IgnoredReportError(f"alarm {name[:140]!r} requests no retraining here")
         return (name,)
 
-    def _ask(self, names: tuple[str, ...], event_id: str, now: datetime) -> str:
+    def _request_retraining(self, names: tuple[str, ...], event_id: str, now: datetime) -> str:
         """Request a retraining from the source if an alarm is in ALARM and the monitor's newest report confirms it."""
         if self.served is None or self.served.evidence is None or not names:
             return "no alarm requests a retraining"
         found = self.served.evidence.read(names, now)
-        ringing = [name for name in names if found.states.get(name) == RINGS]
+        ringing = [name for name in names if found.states.get(name) == IN_ALARM]
         confirmed = [name for name in ringing if name not in found.doubts]
         if not confirmed:
             why = "; ".join(f"{name}: {found.doubts[name]}" for name in ringing)

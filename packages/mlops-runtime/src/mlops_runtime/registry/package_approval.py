@@ -280,7 +280,7 @@ def _checked(reason: str) -> str:
 
 def _reason_problem(reason: str) -> str | None:
     if not reason.strip():
-        return "not be empty; say why"
+        return "not be empty; state the reason"
     if len(reason) > MAXIMUM_REASON:
         return f"have at most {MAXIMUM_REASON} characters ({len(reason)})"
     if not reason.isprintable():

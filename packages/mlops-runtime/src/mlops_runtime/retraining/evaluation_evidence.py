@@ -53,7 +53,7 @@ def iso_time(text: str) -> datetime | None:
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
-def knows_holdout(trained_until: str, holdout_from: str, holdout_until: str, *, has_times_of_rows: bool) -> bool:
+def may_overlap_holdout(trained_until: str, holdout_from: str, holdout_until: str, *, has_times_of_rows: bool) -> bool:
     """Return whether a model's training set may contain rows of a holdout.
 
     With a malformed time the result is False; the gate refuses such an evaluation.
@@ -67,9 +67,9 @@ def knows_holdout(trained_until: str, holdout_from: str, holdout_until: str, *, 
             a row whose label is known at its own time, and which is both the newest and the first, is then not detected.
 
     Example:
-        >>> knows_holdout("2024-06-02", "2024-06-01", "2024-06-30", has_times_of_rows=True)
+        >>> may_overlap_holdout("2024-06-02", "2024-06-01", "2024-06-30", has_times_of_rows=True)
         True
-        >>> knows_holdout("2024-05-31", "2024-06-01", "2024-06-30", has_times_of_rows=True)
+        >>> may_overlap_holdout("2024-05-31", "2024-06-01", "2024-06-30", has_times_of_rows=True)
         False
     """
     trained, first, last = (iso_time(text) for text in (trained_until, holdout_from, holdout_until))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_glue import GlueClient
     from mypy_boto3_s3 import S3Client
 
-RINGS = "ALARM"
+IN_ALARM = "ALARM"
 _COMPARISONS = {
     "GreaterThanOrEqualToThreshold": (">=", float.__ge__),
     "GreaterThanThreshold": (">", float.__gt__),
@@ -80,7 +80,7 @@ class AlarmEvidence:
             return Alarms({}, {})
         answer = self.cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
         found: list[Mapping[str, Any]] = [*answer["MetricAlarms"], *answer["CompositeAlarms"]]
-        ringing = [alarm for alarm in found if alarm["StateValue"] == RINGS]
+        ringing = [alarm for alarm in found if alarm["StateValue"] == IN_ALARM]
         report = self._newest(now) if any(map(_custom, ringing)) else None
         doubts = {alarm["AlarmName"]: doubt(alarm, report, unit=self.unit, endpoint=self.endpoint) for alarm in ringing}
         return Alarms(

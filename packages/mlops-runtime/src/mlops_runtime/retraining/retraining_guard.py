@@ -27,7 +27,7 @@ from mlops_runtime.contracts.retraining import (
     Trigger,
     candidate_uri,
 )
-from mlops_runtime.retraining.request_evidence import RINGS, Alarms
+from mlops_runtime.retraining.request_evidence import IN_ALARM, Alarms
 from mlops_runtime.rollout.event_origin import EVENT_ID, LONGEST_BODY, Origin
 
 OLDEST = timedelta(minutes=15)
@@ -35,7 +35,7 @@ NEWEST = timedelta(minutes=5)  # clocks of senders may be ahead
 ENDED = ("ABORTED", "FAILED", "TIMED_OUT")  # ends after which an execution may still hold its lock
 REJECTED = "REJECTED"
 _NAMED = 3  # features in a question
-_ASKED_SECONDS = 86_400  # at least a day between two questions
+_QUESTION_SECONDS = 86_400  # at least a day between two questions
 
 # role id and session, or a user's id: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
 _CALLER = re.compile(r"[A-Z0-9]{12,64}(:[\w+=,.@-]{2,64})?", re.ASCII)
@@ -136,7 +136,7 @@ class GuardState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RetrainingMessage:
     """A message that requests a retraining.
 
     ``ingest`` is the id of the ingest that it reports; ``again`` requests another evaluation of a known candidate.
@@ -160,7 +160,7 @@ class Ended:
     execution: str
 
 
-def event_from(body: str, *, settings: GuardSettings, now: datetime) -> Asked | Ended:
+def event_from(body: str, *, settings: GuardSettings, now: datetime) -> RetrainingMessage | Ended:
     """Parse an event.
 
     Raises:
@@ -205,18 +205,18 @@ def confirmed(request: RetrainRequest, settings: GuardSettings, *, alarms: Alarm
     Raises:
         RefusedEventError: ``NOT_CONFIRMED``.
     """
-    if request.trigger is Trigger.ALARM and (got := alarms.states.get(request.requested_by)) != RINGS:
+    if request.trigger is Trigger.ALARM and (got := alarms.states.get(request.requested_by)) != IN_ALARM:
         raise RefusedEventError(Decision.NOT_CONFIRMED, f"alarm {request.requested_by} is {got} now")
     if request.trigger is Trigger.ALARM and request.requested_by in alarms.doubts:
         raise RefusedEventError(Decision.NOT_CONFIRMED, _doubted(alarms, request.requested_by))
     if request.trigger is Trigger.ALARM:
-        return _asking(request, settings, alarms)
+        return _with_question(request, settings, alarms)
     if request.trigger is not Trigger.RECHECK:
         return request
-    ringing = [n for n in settings.alarms if alarms.states.get(n) == RINGS and n not in alarms.doubts]
+    ringing = [n for n in settings.alarms if alarms.states.get(n) == IN_ALARM and n not in alarms.doubts]
     if ringing:
         still = replace(request, requested_by=ringing[0], detail=f"still in ALARM: {', '.join(ringing)}"[:500])
-        return _asking(still, settings, alarms)
+        return _with_question(still, settings, alarms)
     if settings.minimum_labels is not None and state.new_labels >= settings.minimum_labels:
         return replace(request, detail=f"{state.new_labels} new labels wait")
     doubted = [_doubted(alarms, name) for name in settings.alarms if name in alarms.doubts]
@@ -317,7 +317,10 @@ def decide(
     if request.question is not None:
         left = _answer_due(state, settings) - seconds
         if left > 0:
-            return Decision.COOLING_DOWN, f"people were asked and are asked again in {left} s; {request.question}"
+            return (
+                Decision.COOLING_DOWN,
+                f"the question was sent and is repeated in {left} s at the earliest; {request.question}",
+            )
         return started, request.question
     if state.day == f"{now:%Y-%m-%d}" and state.day_count >= settings.daily_budget:
         return Decision.OVER_BUDGET, f"{state.day_count} of {settings.daily_budget} retrainings of {state.day} are used"
@@ -338,8 +341,8 @@ def free_at(
     """
     if decision is Decision.COOLING_DOWN:
         started = 0 if state.last_started is None else state.last_started + _cool_down(state, settings)
-        asked_until = 0 if request.question is None else _answer_due(state, settings)
-        return datetime.fromtimestamp(max(started, asked_until), UTC)
+        question_due = 0 if request.question is None else _answer_due(state, settings)
+        return datetime.fromtimestamp(max(started, question_due), UTC)
     if decision is Decision.OVER_BUDGET:
         return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
     return None
@@ -376,7 +379,7 @@ def alarms_of(request: RetrainRequest, settings: GuardSettings) -> tuple[str, ..
     return (request.requested_by,) if request.trigger is Trigger.ALARM else ()
 
 
-def _asking(request: RetrainRequest, settings: GuardSettings, alarms: Alarms) -> RetrainRequest:
+def _with_question(request: RetrainRequest, settings: GuardSettings, alarms: Alarms) -> RetrainRequest:
     """Return an alarm's request, with a question to people if its feed looks broken and the pipeline asks in that case."""
     if not alarms.faults or not settings.asks:
         return request
@@ -405,17 +408,17 @@ def _cool_down(state: GuardState, settings: GuardSettings) -> int:
 
 
 def _answer_due(state: GuardState, settings: GuardSettings) -> int:
-    """Return the time before which people are not asked again."""
-    return 0 if state.last_asked is None else state.last_asked + max(settings.cool_down, _ASKED_SECONDS)
+    """Return the earliest time at which the question is repeated."""
+    return 0 if state.last_asked is None else state.last_asked + max(settings.cool_down, _QUESTION_SECONDS)
 
 
-def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> Asked | Ended:
+def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> RetrainingMessage | Ended:
     if problem := Origin(machine_arn=settings.machine_arn).problem(event):
         raise RefusedEventError(Decision.INVALID, problem)
     if (event.source, event.detail_type) == ("aws.states", "Step Functions Execution Status Change"):
         return Ended(event_id=event.id, execution=_ended(event.detail, settings))
     if settings.has_targets and event.detail_type == DetailType.RETRAINING_REQUESTED and _is_of(event.source, settings):
-        return Asked(request=_of_target(event, settings, now))
+        return RetrainingMessage(request=_of_target(event, settings, now))
     ingest, event_id, candidate, again = None, event.id, None, False
     if _is_of(event.source, settings) and event.detail_type == DetailType.FEATURES_INGESTED:
         # identified by the ingest, since a repeated report of an ingest has another event id
@@ -436,7 +439,7 @@ def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> Asked | En
         detail=detail[:500],
         candidate=candidate,
     )
-    return Asked(request=request, ingest=ingest, again=again)
+    return RetrainingMessage(request=request, ingest=ingest, again=again)
 
 
 def _is_of(source: str, settings: GuardSettings) -> bool:
@@ -449,7 +452,7 @@ def _trigger(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, st
         return _alarm(event, settings)
     if event.source in _SCHEDULERS and event.detail_type == "Scheduled Event":
         if settings.recheck_rule is not None and settings.recheck_rule in (event.resources or ()):
-            return Trigger.RECHECK, event.source, "asked again"
+            return Trigger.RECHECK, event.source, "checked again"
         return Trigger.SCHEDULE, event.source, "scheduled"
     if event.detail_type == DetailType.RETRAINING_REQUESTED:
         return _requested(event, settings)
@@ -471,7 +474,7 @@ def _requested(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, 
 def _of_target(event: BusEvent, settings: GuardSettings, now: datetime) -> RetrainRequest:
     """Parse the request of another environment, which a function puts on the bus; its id is kept, since it may be sent twice.
 
-    If the feed looks broken there, people are asked here, as for an own alarm.
+    If the feed looks broken there, the question is sent here, as for an own alarm.
     """
     request_detail = from_dict(EventDetail, event.detail)
     if request_detail.subject != settings.pipeline:
@@ -495,7 +498,7 @@ def _of_target(event: BusEvent, settings: GuardSettings, now: datetime) -> Retra
     if not attributes["faults"]:
         return request
     faults = tuple(attributes["faults"].split("; "))
-    return _asking(request, settings, Alarms({}, {}, faults=faults, report=attributes["report"]))
+    return _with_question(request, settings, Alarms({}, {}, faults=faults, report=attributes["report"]))
 
 
 def _candidate(event: BusEvent, settings: GuardSettings) -> Candidate | None:

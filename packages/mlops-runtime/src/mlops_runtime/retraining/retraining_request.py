@@ -107,7 +107,7 @@ class RetrainingRequests(PipelineAccess):
             self._put(given, predictions, digest)
         return Candidate(uri=uri, sha256=sha256, flavor=flavor, trust=trust, predictions_uri=given)
 
-    def ask(self, candidate: Candidate | None = None, *, caller: str, reason: str, again: bool = False) -> str:
+    def send(self, candidate: Candidate | None = None, *, caller: str, reason: str, again: bool = False) -> str:
         """Request a retraining, and return the id of the event.
 
         Args:
@@ -252,14 +252,14 @@ def refusal_of(decision: GuardDecision) -> str:
 
     Example:
         >>> refusal_of(GuardDecision(decision=Decision.BUSY, event_id="e", at="2017-08-01T09:00:00Z", reason="another runs"))
-        'the guard answered BUSY: another runs; wait until it has ended, then ask again'
+        'the guard answered BUSY: another runs; wait until it has ended, then request it again'
     """
     if decision.decision is Decision.KNOWN:
         return decision.reason
     fixes = {
-        Decision.BUSY: "wait until it has ended, then ask again",
-        Decision.OVER_BUDGET: "ask again tomorrow, or raise max_runs_per_day and deploy the stack",
-        Decision.STALE: "the clocks differ by more than the guard allows; ask again",
+        Decision.BUSY: "wait until it has ended, then request it again",
+        Decision.OVER_BUDGET: "request it again tomorrow, or raise max_runs_per_day and deploy the stack",
+        Decision.STALE: "the clocks differ by more than the guard allows; request it again",
     }
-    fix = fixes.get(decision.decision, "correct it and ask again")
+    fix = fixes.get(decision.decision, "correct it and request it again")
     return f"the guard answered {decision.decision.value}: {decision.reason}; {fix}"

@@ -23,12 +23,12 @@ from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.retraining.decision_metric import decision_line
 from mlops_runtime.retraining.request_evidence import AlarmEvidence
 from mlops_runtime.retraining.retraining_guard import (
-    Asked,
     Ended,
     GuardSettings,
     GuardState,
     KnownCandidateError,
     RefusedEventError,
+    RetrainingMessage,
     alarms_of,
     confirmed,
     decide,
@@ -84,14 +84,14 @@ class GuardTable:
         }
         return GuardState(**values)
 
-    def take(self, seen: GuardState, new: GuardState, now: datetime, *, gone: str | None = None) -> bool:
+    def take(self, seen: GuardState, new: GuardState, now: datetime, *, ended_owner: str | None = None) -> bool:
         """Write the new state if nothing was started since ``seen`` and the lock is free; labels counted since then are kept.
 
         Args:
             seen: The state that was decided on.
             new: The state in which an execution holds the lock.
             now: The time of the decision.
-            gone: An owner that is known to have ended. Default: only time frees a lock.
+            ended_owner: An owner that is known to have ended. Default: only time frees a lock.
         """
         values: dict[str, AttributeValueTypeDef] = {
             ":now": {"N": str(int(now.timestamp()))},
@@ -108,8 +108,8 @@ class GuardTable:
         if seen.last_execution is not None:
             unchanged, values[":seen"] = "#last_execution = :seen", {"S": seen.last_execution}
         free = "attribute_not_exists(#owner) OR #lock_until < :now"
-        if gone is not None:
-            free, values[":gone"] = f"{free} OR #owner = :gone", {"S": gone}
+        if ended_owner is not None:
+            free, values[":ended"] = f"{free} OR #owner = :ended", {"S": ended_owner}
         return self._update(
             UpdateExpression="SET " + ", ".join(changes) + " REMOVE last_outcome",
             ConditionExpression=f"{unchanged} AND ({free})",
@@ -237,11 +237,11 @@ class RetrainGuard:
         try:
             return self._release(event, now) if isinstance(event, Ended) else self._retrain(event, now)
         except RefusedEventError as refused:
-            request = event.request if isinstance(event, Asked) else None
+            request = event.request if isinstance(event, RetrainingMessage) else None
             known = refused if isinstance(refused, KnownCandidateError) else None
             return self._kept(refused.decision, event.event_id, now, str(refused), request=request, known=known)
 
-    def _retrain(self, event: Asked, now: datetime) -> GuardDecision:
+    def _retrain(self, event: RetrainingMessage, now: datetime) -> GuardDecision:
         request = self._counted(event, now)
         name = execution_name(self.settings.pipeline, event.request)
         arn = execution_arn(self.settings.machine_arn, name)
@@ -266,7 +266,7 @@ class RetrainGuard:
             logger.info("execution %s already exists", name)
         return self._kept(decision, request.event_id, now, reason, arn, request=request)
 
-    def _counted(self, event: Asked, now: datetime) -> RetrainRequest:
+    def _counted(self, event: RetrainingMessage, now: datetime) -> RetrainRequest:
         """Count the new labels of an ingest, from the table's snapshot."""
         table = event.request.requested_by
         if event.ingest is None:
@@ -288,10 +288,10 @@ class RetrainGuard:
     def _lock(self, request: RetrainRequest, execution: str, now: datetime, *, again: bool) -> tuple[Decision, str]:
         rest = None if request.trigger is Trigger.MANUAL else self._rest(now)
         for _ in range(ATTEMPTS):
-            seen, gone = self._rows.read(), None
+            seen, ended_owner = self._rows.read(), None
             decision, reason = decide(seen, request, self.settings, execution=execution, now=now, rest=rest)
             if decision is Decision.BUSY and self._is_over(seen, now):
-                gone, freed = seen.owner, replace(seen, owner=None, lock_until=0)
+                ended_owner, freed = seen.owner, replace(seen, owner=None, lock_until=0)
                 decision, reason = decide(freed, request, self.settings, execution=execution, now=now, rest=rest)
             if not again and seen.last_execution != execution:
                 # after reading the state: the machine writes an archive's result before it releases the lock
@@ -299,7 +299,7 @@ class RetrainGuard:
             if not decision.is_start or seen.last_execution == execution:
                 return decision, reason
             new = next_state(seen, request, self.settings, execution=execution, now=now)
-            if self._rows.take(seen, new, now, gone=gone):
+            if self._rows.take(seen, new, now, ended_owner=ended_owner):
                 return decision, reason
         raise GuardBusyError(f"the state of {self.settings.pipeline} changed {ATTEMPTS} times while it was read")
 

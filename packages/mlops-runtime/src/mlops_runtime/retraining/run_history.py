@@ -76,7 +76,7 @@ class Run:
     """One retraining, or one request for it that the guard refused.
 
     ``id`` is the execution's name, or for a refusal the event's id. ``outcome`` is ``RUNNING``, ``REGISTERED``, ``REJECTED``,
-    ``REFUSED``, ``ASKED`` if people were asked and nothing was trained, the status of an execution that ended otherwise
+    ``REFUSED``, ``ASKED`` if a question was sent and nothing was trained, the status of an execution that ended otherwise
     (``FAILED``, ``ABORTED``, ``TIMED_OUT``), or ``UNKNOWN`` if no outcome is stored. ``trigger``, ``requested_by`` and ``detail``
     describe the request, ``reason`` explains the outcome. ``metrics`` has the loss of the candidate, the champion and each
     baseline on the same holdout. ``decision`` is the guard's refusal, ``free_at`` the time when it would accept, ``times`` the

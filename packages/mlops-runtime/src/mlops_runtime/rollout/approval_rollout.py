@@ -29,7 +29,7 @@ class ApprovalRollout:
     machine_arn: str  # the Deploy machine
     # called between two polls with the ARN of the followed execution; None until it has started
     wait: Callable[[str | None], None]
-    say: Callable[[str], None]  # called with one line for each step
+    echo: Callable[[str], None]  # called with one line for each step
     looks: int  # polls for the execution before `RolloutMissingError`
 
     def follow(self, package: str, since: datetime) -> Answer:
@@ -59,7 +59,7 @@ class ApprovalRollout:
     def _ended(self, execution: str, package: str) -> Answer:
         """Wait for the end of an execution, and return its outcome."""
         if self._status(execution) == "RUNNING":
-            self.say(f"following {execution}")
+            self.echo(f"following {execution}")
         while self._status(execution) == "RUNNING":
             self.wait(execution)
         record = self.chain.record_of(execution)

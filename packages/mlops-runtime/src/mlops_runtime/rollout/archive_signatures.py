@@ -27,7 +27,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _GATE = re.compile(r"([\w-]+)/([\w.-]+)\.json")
 _MOST_BYTES = 10_000  # of a signature, which has about 1,100
-_GONE = ("NoSuchKey", "404", "AccessDenied", "403")  # S3 returns 403 for a missing object to a caller that may not list
+# S3 returns 403 for a missing object to a caller that may not list
+_MISSING = ("NoSuchKey", "404", "AccessDenied", "403")
 
 
 class ArchiveSignatureError(ValueError):
@@ -211,7 +212,7 @@ class SignedArchives:
         except ArchiveSignatureError as error:
             return (f"{uri}: {error}",)
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _GONE:
+            if error.response["Error"]["Code"] not in _MISSING:
                 raise
             return (f"{uri} is missing",)
         if digest != spec.artifact_sha256:
@@ -231,7 +232,7 @@ class SignedArchives:
         try:
             found = self._s3.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _GONE:
+            if error.response["Error"]["Code"] not in _MISSING:
                 raise
             return f"s3://{self._bucket}/{key} is missing"
         checksum = found.get("ChecksumSHA256")

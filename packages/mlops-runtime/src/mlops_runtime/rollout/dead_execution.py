@@ -28,7 +28,7 @@ from mlops_runtime.rollout.live_fleet import Version
 from mlops_runtime.rollout.permission import approved, desired
 from mlops_runtime.rollout.probation_alarm import alarm_request
 from mlops_runtime.rollout.probation_share import endpoint_share
-from mlops_runtime.rollout.rehearsed_answers import asked_again
+from mlops_runtime.rollout.rehearsed_answers import golden_repeat
 from mlops_runtime.rollout.rollout_case import Case, pointer
 from mlops_runtime.rollout.sagemaker_requests import planned_scaling, render_revert
 
@@ -79,7 +79,7 @@ def recovered(blank: SageMakerPlan, request: DeployRequest, facts: Facts, now: d
             raise
         return _revert(blank, left, left.back, str(refused))
     if left.back is not None and _is_guarded(left) and not left.alarms:
-        return _revert(blank, left, left.back, "the alarms of the new fleet are gone, so its health is unknown")
+        return _revert(blank, left, left.back, "the alarms of the new fleet were deleted, so its health is unknown")
     blank = replace(blank, container_sha256=package.container_sha256)
     was = replace(request, reason=left.reason)
     case = Case(request=was, facts=facts, spec=left.spec, package=package, execution=left.died.execution, now=now)
@@ -141,7 +141,7 @@ def _revert(blank: SageMakerPlan, left: _Left, back: Version, why: str) -> SageM
 def _adopt(blank: SageMakerPlan, left: _Left, case: Case) -> SageMakerPlan:
     rollout, is_judged = left.spec.rollout, left.back is not None and left.reason is not DeployReason.ROLLBACK
     is_new = left.reason is DeployReason.APPROVAL
-    goes_on_probation = is_new and bool(rollout.probation)
+    has_probation = is_new and bool(rollout.probation)
     back = None if left.back is None else left.back.config
     # the candidate is live, but the pointer is still the previous model's
     since = None if left.live is None else left.live.since
@@ -153,11 +153,11 @@ def _adopt(blank: SageMakerPlan, left: _Left, case: Case) -> SageMakerPlan:
         watched=(*left.alarms, *rollout.alarms) if is_judged else (),
         min_invocations=rollout.min_invocations if is_judged and is_new else 0,
         probation=(rollout.probation or 0) if is_new else 0,
-        probation_alarm=alarm_request(left.spec, left.died.execution, share.before) if goes_on_probation else {},
-        probation_share=dict(to_dict(share)) if goes_on_probation else {},
+        probation_alarm=alarm_request(left.spec, left.died.execution, share.before) if has_probation else {},
+        probation_share=dict(to_dict(share)) if has_probation else {},
         verdict=_verdict(left) if is_judged else {},
         bodies=bodies_request(left.spec, since=left.died.started) if is_judged else {},
-        again=asked_again(left.spec, left.version.config) if is_judged and is_new else {},
+        again=golden_repeat(left.spec, left.version.config) if is_judged and is_new else {},
         expired=tuple(config for config in case.follows.expired if config != left.version.config),
         live=_pointer(left, case),
     )

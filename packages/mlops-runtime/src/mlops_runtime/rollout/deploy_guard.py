@@ -53,7 +53,7 @@ class GuardSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RequestedRollout:
     """The execution that an event requests: its name and input, and the conditions to confirm at the source.
 
     ``alarm`` must be in ALARM during the probation of the live version. ``died`` is an execution that must have ended and still
@@ -68,7 +68,7 @@ class Asked:
     approved: tuple[str, datetime] | None = None
 
 
-def asked_by(body: str, *, settings: GuardSettings, now: datetime) -> Asked:
+def requested_rollout(body: str, *, settings: GuardSettings, now: datetime) -> RequestedRollout:
     """Return the execution that an event requests.
 
     Raises:
@@ -94,7 +94,7 @@ def asked_by(body: str, *, settings: GuardSettings, now: datetime) -> Asked:
     return read(event, settings)
 
 
-def check_probation(request: Asked, row: LockRow, state: str | None, now: datetime) -> None:
+def check_probation(request: RequestedRollout, row: LockRow, state: str | None, now: datetime) -> None:
     """Check an alarm's request against its sources.
 
     Args:
@@ -110,10 +110,10 @@ def check_probation(request: Asked, row: LockRow, state: str | None, now: dateti
     if live is None or live.probation_until is None or datetime.fromisoformat(live.probation_until) <= now:
         raise IgnoredError(f"{request.alarm} fired, but no probation is active")
     if state != "ALARM":
-        raise IgnoredError(f"{request.alarm} is no longer in ALARM: it is {'gone' if state is None else state}")
+        raise IgnoredError(f"{request.alarm} is no longer in ALARM: it is {'deleted' if state is None else state}")
 
 
-def recovery(request: Asked, described: Mapping[str, Any]) -> DeployRequest | None:
+def recovery(request: RequestedRollout, described: Mapping[str, Any]) -> DeployRequest | None:
     """Return the request of a recovery, with the dead execution's reason, requester and package."""
     if request.request is None:
         return None
@@ -132,7 +132,7 @@ def recovery(request: Asked, described: Mapping[str, Any]) -> DeployRequest | No
     return replace(request.request, died=died)
 
 
-def _approval(event: BusEvent, settings: GuardSettings) -> Asked:
+def _approval(event: BusEvent, settings: GuardSettings) -> RequestedRollout:
     """Only changes of the approval status count: the recorder updates packages too, which sends events."""
     region, account = settings.machine_arn.split(":")[3:5]
     detail, arn = event.detail, event.detail.get("ModelPackageArn")
@@ -153,7 +153,7 @@ def _approval(event: BusEvent, settings: GuardSettings) -> Asked:
         requested_at=str(to_dict(event.time)),
         model_package_arn=arn,
     )
-    return Asked(name=_approval_name(arn, event.time), request=request, approved=(arn, event.time))
+    return RequestedRollout(name=_approval_name(arn, event.time), request=request, approved=(arn, event.time))
 
 
 def _approval_name(arn: str, at: datetime) -> str:
@@ -162,7 +162,9 @@ def _approval_name(arn: str, at: datetime) -> str:
     return f"approval-{arn.rpartition('/')[2]}-{short_hash(f'{arn} {moment:%Y-%m-%dT%H:%M:%SZ}')}"
 
 
-def check_approval(request: Asked, described: Mapping[str, Any] | None, settings: GuardSettings) -> Asked:
+def check_approval(
+    request: RequestedRollout, described: Mapping[str, Any] | None, settings: GuardSettings
+) -> RequestedRollout:
     """Check an approval's request against the registry, and name its execution after the registry's time of the change.
 
     Two events of one approval may be seconds apart and have different ids. If the package was not changed since, its own
@@ -196,7 +198,7 @@ def check_approval(request: Asked, described: Mapping[str, Any] | None, settings
     return replace(request, name=_approval_name(arn, changed if is_same and isinstance(changed, datetime) else at))
 
 
-def _alarm(event: BusEvent, settings: GuardSettings) -> Asked:
+def _alarm(event: BusEvent, settings: GuardSettings) -> RequestedRollout:
     name, state = event.detail.get("alarmName"), event.detail.get("state")
     value = state.get("value") if isinstance(state, Mapping) else None
     if not isinstance(name, str) or name not in settings.alarms:
@@ -208,10 +210,10 @@ def _alarm(event: BusEvent, settings: GuardSettings) -> Asked:
     request = DeployRequest(
         reason=DeployReason.ROLLBACK, requested_by=f"alarm {name}", requested_at=str(to_dict(event.time)), alarm=name
     )
-    return Asked(name=f"probation-{short_hash(event.id)}", request=request, alarm=name)
+    return RequestedRollout(name=f"probation-{short_hash(event.id)}", request=request, alarm=name)
 
 
-def _execution(event: BusEvent, settings: GuardSettings) -> Asked:
+def _execution(event: BusEvent, settings: GuardSettings) -> RequestedRollout:
     """A stopped execution still holds the lock and leaves its resources, which its recovery takes over."""
     arn, status = event.detail.get("executionArn"), event.detail.get("status")
     name = Origin(machine_arn=settings.machine_arn).execution_name(arn)
@@ -220,14 +222,14 @@ def _execution(event: BusEvent, settings: GuardSettings) -> Asked:
     if status not in DIED:
         raise IgnoredError(f"{arn} is {status!r}")
     if name.startswith(_RECOVERY):  # the death of a recovery starts no further recovery
-        return Asked(name=name, request=None, died=arn)
+        return RequestedRollout(name=name, request=None, died=arn)
     request = DeployRequest(
         reason=DeployReason.SPEC, requested_by=f"end of {arn} ({status})", requested_at=str(to_dict(event.time))
     )
-    return Asked(name=f"{_RECOVERY}{short_hash(arn)}", request=request, died=arn)
+    return RequestedRollout(name=f"{_RECOVERY}{short_hash(arn)}", request=request, died=arn)
 
 
-def _stack(event: BusEvent, settings: GuardSettings) -> Asked:
+def _stack(event: BusEvent, settings: GuardSettings) -> RequestedRollout:
     """If a deployment reset the live version to the template's, the execution corrects it; otherwise it reports no change."""
     arn, details = event.detail.get("stack-id"), event.detail.get("status-details")
     status = details.get("status") if isinstance(details, Mapping) else None
@@ -238,4 +240,4 @@ def _stack(event: BusEvent, settings: GuardSettings) -> Asked:
     request = DeployRequest(
         reason=DeployReason.SPEC, requested_by=f"deployment of {arn} ({status})", requested_at=str(to_dict(event.time))
     )
-    return Asked(name=f"deployed-{short_hash(event.id)}", request=request)
+    return RequestedRollout(name=f"deployed-{short_hash(event.id)}", request=request)

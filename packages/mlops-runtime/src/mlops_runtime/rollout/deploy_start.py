@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from mlops_runtime.contracts.rollout import DeployRequest
 from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.rollout.deploy_guard import (
-    Asked,
     GuardSettings,
     IgnoredError,
-    asked_by,
+    RequestedRollout,
     check_approval,
     check_probation,
     recovery,
+    requested_rollout,
 )
 from mlops_runtime.rollout.execution_names import execution_arn, start_deploy
 from mlops_runtime.rollout.live_fleet import read_description
@@ -44,7 +44,7 @@ class DeployGuard:
     def handle(self, message: Message) -> str | None:
         """Start the execution that a message requests, once; return the execution's ARN; None if none was started."""
         try:
-            requested = asked_by(message.body, settings=self.settings, now=message.sent)
+            requested = requested_rollout(message.body, settings=self.settings, now=message.sent)
             if requested.approved is not None:
                 requested = check_approval(
                     requested, read_description(self.sagemaker, requested.approved[0]), self.settings
@@ -62,7 +62,7 @@ class DeployGuard:
         _log(message, {"decision": "RELEASED" if arn is None else "STARTED", "execution": arn or requested.died})
         return arn
 
-    def _confirmed(self, request: Asked, now: datetime) -> DeployRequest | None:
+    def _confirmed(self, request: RequestedRollout, now: datetime) -> DeployRequest | None:
         """Return the request after confirming its reason at the source."""
         if request.alarm is not None:
             state = alarm_states(self.cloudwatch, [request.alarm]).get(request.alarm)
@@ -71,7 +71,7 @@ class DeployGuard:
             return recovery(request, self._described(request, request.died))
         return request.request
 
-    def _described(self, request: Asked, died: str) -> Mapping[str, Any]:
+    def _described(self, request: RequestedRollout, died: str) -> Mapping[str, Any]:
         """Return the description of an execution that ended without releasing its lock."""
         heir = execution_arn(self.settings.machine_arn, request.name)
         if self.table.read().owner not in (died, heir):

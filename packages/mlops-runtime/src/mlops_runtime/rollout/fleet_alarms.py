@@ -36,7 +36,7 @@ WORSE = (
     "IF(n >= 20 AND x >= 5 AND ((x * (all_n - n) > n * (0.01 * (all_n - n) + 3 * (all_x - x))) "
     "OR (all_n <= n AND x > 0.05 * n)), 1, 0)"
 )
-WORSE_SAYS = (
+WORSE_TEXT = (
     "in three of five minutes, at least 5 of 20 or more answers fail, and more than three times the old fleet's failing share plus "
     "one percentage point, or more than 5 % where only the new fleet gets calls"
 )
@@ -148,7 +148,7 @@ class FleetAlarms:
         return {
             "ComparisonOperator": "GreaterThanThreshold",
             "TreatMissingData": "ignore",
-            "AlarmDescription": self._says("fails more often, or answers more slowly, than the old fleet"),
+            "AlarmDescription": self._description("fails more often, or answers more slowly, than the old fleet"),
             "Namespace": ABORT_NAMESPACE,
             "MetricName": VERDICT_METRIC,
             "Dimensions": verdict_dimensions(self.spec.endpoint, self.config),
@@ -164,7 +164,7 @@ class FleetAlarms:
             **BREACH,
             "EvaluationPeriods": _DEAD_PERIODS,
             "DatapointsToAlarm": _DEAD_DATAPOINTS,
-            "AlarmDescription": self._says(
+            "AlarmDescription": self._description(
                 "most of more than 20 answers in a minute failed, and few of the old fleet's"
             ),
             "Metrics": [
@@ -190,7 +190,7 @@ class FleetAlarms:
         return {
             **BREACH,
             **self._own(error_metric(self.spec), self.config),
-            "AlarmDescription": self._says(f"more than {count} errors in {rollout.alarm_period} s"),
+            "AlarmDescription": self._description(f"more than {count} errors in {rollout.alarm_period} s"),
             "Period": rollout.alarm_period,
             "Statistic": "Sum",
             "Threshold": float(count),
@@ -208,7 +208,7 @@ class FleetAlarms:
         periods = self._periods()
         return {
             **BREACH,
-            "AlarmDescription": self._says(
+            "AlarmDescription": self._description(
                 f"95th percentile of {what} in {min(SLOW_PERIODS, periods)} of {periods} periods"
             ),
             "Period": self.spec.rollout.alarm_period,
@@ -227,7 +227,7 @@ class FleetAlarms:
         return {
             **BREACH,
             "ComparisonOperator": rule.comparison,
-            "AlarmDescription": self._says(what),
+            "AlarmDescription": self._description(what),
             "Namespace": rule.namespace,
             "MetricName": rule.metric,
             "Dimensions": [{"Name": name, "Value": value} for name, value in sorted(dimensions.items())],
@@ -242,7 +242,7 @@ class FleetAlarms:
         return {
             "ComparisonOperator": "GreaterThanThreshold",
             "TreatMissingData": "ignore",
-            "AlarmDescription": self._says("set to ALARM to roll back at once (mlops rollback)"),
+            "AlarmDescription": self._description("set to ALARM to roll back at once (mlops rollback)"),
             "Namespace": ABORT_NAMESPACE,
             "MetricName": ABORT_METRIC,
             "Dimensions": [{"Name": "EndpointName", "Value": self.spec.endpoint}],
@@ -256,5 +256,5 @@ class FleetAlarms:
         dimensions = [{"Name": name, "Value": value} for name, value in values.items()]
         return {"Namespace": _SAGEMAKER, "MetricName": metric, "Dimensions": dimensions}
 
-    def _says(self, what: str) -> str:
+    def _description(self, what: str) -> str:
         return f"new fleet {self.config}: {what}; SageMaker rolls the deployment back"

@@ -27,7 +27,7 @@ class Reply:
     numbers: tuple[float, ...] = ()
     problem: str | None = None
     milliseconds: float | None = None
-    was_asked_again: bool = False
+    was_retried: bool = False
 
 
 class GoldenCallError(RuntimeError):

@@ -58,12 +58,12 @@ _HESITATES, _MAY_HESITATE = 0.001, 0.3
 _STEP = 0.05
 CATEGORIES = "categories"  # the generated request with a row of each category
 # the platform may fail once, and the client retries; a second retried call is not accepted
-_ASKED_AGAIN = 1
+_MAX_RETRIED = 1
 _BEFORE = "than before it had traffic"
 _UNKNOWN_COLUMN = "unknown column"  # part of the server's error message
-Ask = Callable[[str, GoldenRequest], Reply]
+Invoke = Callable[[str, GoldenRequest], Reply]
 # slot, request and inference id
-AskSlot = Callable[[str, GoldenRequest, str], Reply]
+InvokeSlot = Callable[[str, GoldenRequest, str], Reply]
 
 # throttling and 5xx come from the platform and are retried; a model's own error is 424 and is not. SageMaker's own timeout for a
 # container is 60 seconds, so a longer read timeout leaves that decision to SageMaker
@@ -87,7 +87,7 @@ class _Times:
 class Rehearsal:
     """One check of a candidate, with the calls made so far and the problems found."""
 
-    ask: Ask  # sends a request to an endpoint
+    invoke: Invoke  # sends a request to an endpoint
     spec: GoldenSpec  # the golden set's limits
     endpoint: str  # the candidate's endpoint
     live: str | None  # the live model's endpoint; None without one
@@ -99,12 +99,12 @@ class Rehearsal:
     # waits some seconds before slow requests are measured again. Default: `time.sleep`
     pause: Callable[[float], None] = time.sleep
     calls: int = 0
-    _asked_again: int = 0
+    _retried: int = 0
     _problems: dict[str, list[str]] = field(default_factory=dict)
     _first: dict[str, tuple[float, ...]] = field(default_factory=dict)
     _times: dict[str, _Times] = field(default_factory=dict)
     _differences: list[float] = field(default_factory=list)
-    _live_asked: set[str] = field(default_factory=set)
+    _live_requests: set[str] = field(default_factory=set)
     _live_failed: set[str] = field(default_factory=set)
     _suspects: int = 0
     _timed: list[tuple[str, float, float]] = field(default_factory=list)
@@ -116,7 +116,7 @@ class Rehearsal:
         others: list[str] = []
         number = done = 0
         try:
-            for endpoint in self._asked:  # warms up a container that loads lazily; not evaluated
+            for endpoint in self._endpoints:  # warms up a container that loads lazily; not evaluated
                 self._call(endpoint, requests[0])
             for number in range(1, self._rounds + 1):
                 for done, request in enumerate(requests):  # noqa: B007 # reported if time runs out
@@ -142,9 +142,9 @@ class Rehearsal:
                 "the golden requests have a column that the model does not have: leave it out of them (mlops new --leave-out), or "
                 "train a model with it"
             )
-        if self._asked_again > _ASKED_AGAIN:
+        if self._retried > _MAX_RETRIED:
             others.append(
-                f"{self._asked_again} of {self.calls} calls had to be retried, at most {_ASKED_AGAIN} is allowed: the container "
+                f"{self._retried} of {self.calls} calls had to be retried, at most {_MAX_RETRIED} is allowed: the container "
                 "or the platform was unavailable; if it was the platform, approve the package again"
             )
         return reason_of(self._problems, of=len(requests), others=others) if self._problems or others else ""
@@ -159,7 +159,7 @@ class Rehearsal:
         """Comparisons that were left out, for the record; empty if none was."""
         if not self._live_failed:
             return ""
-        failed = f"the live model fails {len(self._live_failed)} of {len(self._live_asked)} golden requests"
+        failed = f"the live model fails {len(self._live_failed)} of {len(self._live_requests)} golden requests"
         what = "nothing was compared with it" if not self._differences else "these were not compared with it"
         return f"{failed}, so {what}"
 
@@ -168,7 +168,7 @@ class Rehearsal:
         return ROUNDS if self.rounds is None else self.rounds
 
     @property
-    def _asked(self) -> tuple[str, ...]:
+    def _endpoints(self) -> tuple[str, ...]:
         return (self.endpoint,) if not self._is_compared else (self.endpoint, str(self.live))
 
     @property
@@ -211,7 +211,7 @@ class Rehearsal:
             times.whole.append(ours.milliseconds)
         if self._is_compared:
             theirs = self._call(str(self.live), request)
-            self._live_asked.add(request.name)
+            self._live_requests.add(request.name)
             if judge(request, theirs):
                 # predictions and time of a failed response are not comparable
                 self._live_failed.add(request.name)
@@ -332,8 +332,8 @@ class Rehearsal:
         if not self.has_time():
             raise _OutOfTimeError
         self.calls += 1
-        reply = self.ask(endpoint, request)
-        self._asked_again += reply.was_asked_again and endpoint == self.endpoint
+        reply = self.invoke(endpoint, request)
+        self._retried += reply.was_retried and endpoint == self.endpoint
         return reply
 
 
@@ -374,7 +374,7 @@ class GoldenCaller:
         s3: "S3Client",
         runtime: "SageMakerRuntimeClient",
         bucket: str,
-        slots: AskSlot | None = None,
+        slots: InvokeSlot | None = None,
         timer: Callable[[], float] = time.perf_counter,
         nonce: Callable[[int], str] = secrets.token_hex,
         pause: Callable[[float], None] = time.sleep,
@@ -450,7 +450,7 @@ class GoldenCaller:
             calls += calls + alone + RECHECKS * RECHECK_CALLS * len(requests)
         nonce = announce(calls)
         rehearsal = Rehearsal(
-            ask=lambda target, request: self._ask(target, request, synthetic_id(rehearsal.calls, nonce)),
+            invoke=lambda target, request: self._invoke(target, request, synthetic_id(rehearsal.calls, nonce)),
             spec=spec,
             endpoint=endpoint,
             live=live_endpoint,
@@ -480,7 +480,7 @@ class GoldenCaller:
         # one to warm up, and later checks of slow requests
         nonce = announce(1 + (rounds + RECHECKS * RECHECK_CALLS) * len(requests))
         rehearsal = Rehearsal(
-            ask=lambda target, request: self._ask(target, request, synthetic_id(rehearsal.calls, nonce)),
+            invoke=lambda target, request: self._invoke(target, request, synthetic_id(rehearsal.calls, nonce)),
             spec=spec,
             endpoint=endpoint,
             live=None,
@@ -503,7 +503,7 @@ class GoldenCaller:
             request = requests[(first + done) % len(requests)]
             done += 1
             try:
-                failures += bool(judge(request, self._ask(endpoint, request, synthetic_id(done, nonce))))
+                failures += bool(judge(request, self._invoke(endpoint, request, synthetic_id(done, nonce))))
             except GoldenCallError:
                 failures += 1
         return {"calls": done, "failures": failures}
@@ -526,7 +526,7 @@ class GoldenCaller:
             self._sets[spec.sha256] = verified_set(content, spec.sha256)
         return self._sets[spec.sha256]
 
-    def _ask(self, endpoint: str, request: GoldenRequest, inference_id: str) -> Reply:
+    def _invoke(self, endpoint: str, request: GoldenRequest, inference_id: str) -> Reply:
         if self._slots is not None:
             return self._slots(endpoint, request, inference_id)
         started = self._timer()
@@ -545,9 +545,9 @@ class GoldenCaller:
         except BotoCoreError as error:
             raise GoldenCallError(f"endpoint {endpoint!r} could not be invoked: {error}") from error
         took = 1000 * (self._timer() - started)
-        was_asked_again = answer["ResponseMetadata"].get("RetryAttempts", 0) > 0
+        was_retried = answer["ResponseMetadata"].get("RetryAttempts", 0) > 0
         reply = read_answer(body, answer.get("ContentType", ""), request.columns)
-        return replace(reply, milliseconds=None if was_asked_again else took, was_asked_again=was_asked_again)
+        return replace(reply, milliseconds=None if was_retried else took, was_retried=was_retried)
 
 
 def _model_error(error: ClientError) -> str:

@@ -18,7 +18,7 @@ from mlops_runtime.contracts import ContractError, from_dict, from_json
 from mlops_runtime.contracts.rollout import SEAL, AuditRecord, RolloutVerdict, minutes_key
 from mlops_runtime.rollout.fleet_comparison import ComparisonRule, Evidence, Minute, compare
 from mlops_runtime.rollout.live_history import Counts
-from mlops_runtime.rollout.rollout_verdict import unsaid
+from mlops_runtime.rollout.rollout_verdict import left_out_note
 from mlops_runtime.rollout.verdict import Compared, judge
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class KeptMinutes:
     def sentence(self) -> str:
         """Return the sentence that this version computes from the minutes."""
         is_requested = self.document.get("request", {}).get("max_latency_ratio") is not None
-        left_out = unsaid(self.compared[0]) if is_requested and len(self.compared) == 1 else ""
-        return judge(self.compared[0], self.compared[1:], unsaid=left_out).sentence
+        left_out = left_out_note(self.compared[0]) if is_requested and len(self.compared) == 1 else ""
+        return judge(self.compared[0], self.compared[1:], left_out_note=left_out).sentence
 
 
 def read_bytes(s3: "S3Client", verdict: RolloutVerdict) -> bytes:

@@ -16,7 +16,7 @@ from mlops_runtime.rollout.rollout_table import RolloutTable
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_GONE = ("NoSuchKey", "AccessDenied")  # S3 returns 403 for a missing object to a caller that may not list
+_MISSING = ("NoSuchKey", "AccessDenied")  # S3 returns 403 for a missing object to a caller that may not list
 
 
 def desired_promises(s3: "S3Client", bucket: str, table: RolloutTable) -> tuple[RequestPromise, ...]:
@@ -58,7 +58,7 @@ def package_promises(
     try:
         content = s3.get_object(Bucket=bucket, Key=uri.removeprefix(root))["Body"].read()
     except ClientError as error:
-        if error.response["Error"]["Code"] not in _GONE:
+        if error.response["Error"]["Code"] not in _MISSING:
             raise
         return (f"{unknown}: {uri} is missing, or belongs to a pipeline of another endpoint",)
     if hashlib.sha256(content).hexdigest() != metadata.get("evaluation_sha256"):

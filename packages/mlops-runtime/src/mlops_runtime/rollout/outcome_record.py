@@ -282,8 +282,8 @@ def record(
             if is_same(earlier, claim, serving):
                 return earlier
         died = died_of(claim)
-        is_told = died is not None and any(earlier.execution == died.execution for earlier in newest)
-        new = next_record(row, without_died(claim) if is_told else claim, serving, package)
+        is_recorded = died is not None and any(earlier.execution == died.execution for earlier in newest)
+        new = next_record(row, without_died(claim) if is_recorded else claim, serving, package)
         new = chain.keep_minutes(not_before(new, last_record(row)), minutes)
         if new.outcome is Outcome.PROMOTED:
             passport = passport_of(

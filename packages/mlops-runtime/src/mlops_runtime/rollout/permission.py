@@ -117,7 +117,7 @@ def check_probation(request: DeployRequest, facts: Facts, now: datetime) -> None
     if config is not None and config != live.config:
         raise NothingToDoError(f"{cause}, but {live.config} is on probation")
     if alarm is not None and facts.alarm_states.get(alarm) != "ALARM":
-        raise NothingToDoError(f"{alarm} is no longer in ALARM: it is {facts.alarm_states.get(alarm, 'gone')}")
+        raise NothingToDoError(f"{alarm} is no longer in ALARM: it is {facts.alarm_states.get(alarm, 'deleted')}")
 
 
 def check_quiet(spec: ServingSpec, states: Mapping[str, str], answers: Counts | None = None) -> str:

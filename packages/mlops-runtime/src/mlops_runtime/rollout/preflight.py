@@ -44,7 +44,7 @@ from mlops_runtime.rollout.permission import (
 from mlops_runtime.rollout.planned_bake import PlannedBake, planned_bake
 from mlops_runtime.rollout.probation_alarm import alarm_request
 from mlops_runtime.rollout.probation_share import endpoint_share
-from mlops_runtime.rollout.rehearsed_answers import answers_key, asked_again
+from mlops_runtime.rollout.rehearsed_answers import answers_key, golden_repeat
 from mlops_runtime.rollout.rollout_case import Case, pointer, serves_since
 from mlops_runtime.rollout.rollout_table import golden_sha256
 from mlops_runtime.rollout.sagemaker_requests import planned_scaling
@@ -276,7 +276,7 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
         synthetic=_synthetic(rollout, common.poll_seconds),
         shadow=_shadow(case, version),
         verdict=_verdict(case, version, baked.why) if names and not case.is_rollback else {},
-        again={} if case.is_rollback else asked_again(spec, case.name),
+        again={} if case.is_rollback else golden_repeat(spec, case.name),
         bodies={} if case.is_rollback else bodies_request(spec, since=_iso(case.now)),
         stop=verdict_alarm(spec.endpoint, case.name) if names and not case.is_rollback else {},
         probation_alarm=alarm_request(spec, case.execution, share.before) if changed.probation else {},

@@ -58,12 +58,12 @@ def endpoint_share(
         serves_since: When the previous model went live (ISO 8601). Default: unknown.
     """
     # claim: serverless-errors-are-counted-by-variant
-    is_told_apart = previous is not None and spec.serverless is None
+    is_separate = previous is not None and spec.serverless is None
     return ShareRequest(
         since=since,
         before=counted(variant_metrics(spec)),
         tolerated=tolerated_share(spec),
-        old=counted(fleet_metrics(spec, str(previous))) if is_told_apart else None,
+        old=counted(fleet_metrics(spec, str(previous))) if is_separate else None,
         serves_since=serves_since,
     )
 

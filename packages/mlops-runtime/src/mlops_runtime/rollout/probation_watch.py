@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 REQUESTED_BY = "golden requests of the probation"
-_GONE = ("ResourceNotFound", "ResourceNotFoundException")
+_MISSING = ("ResourceNotFound", "ResourceNotFoundException")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ class ProbationWatch:
         try:
             self.cloudwatch.delete_alarms(AlarmNames=[probation_alarm(self.table.endpoint)])
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _GONE:
+            if error.response["Error"]["Code"] not in _MISSING:
                 raise
         self.events.disable_rule(Name=probation_rule(self.table.endpoint))
 

@@ -30,7 +30,7 @@ def answers_key(endpoint: str, fleet: str) -> str:
     return f"{REHEARSALS}/{endpoint}/{fleet}.json"
 
 
-def asked_again(spec: ServingSpec, fleet: str) -> dict[str, object]:
+def golden_repeat(spec: ServingSpec, fleet: str) -> dict[str, object]:
     """Return the plan's request to send the golden requests again while the fleet serves; empty without a golden set.
 
     Also empty for an asynchronous endpoint, which does not return responses: its candidates are only rehearsed, on a real-time

@@ -108,7 +108,7 @@ class WayBack:
     chain: AuditChain  # the endpoint's chain and row
     machine_arn: str  # the Deploy machine
     wait: Callable[[str | None], None]  # called between two polls with the ARN of the followed execution
-    say: Callable[[str], None]  # called with one line for each step
+    echo: Callable[[str], None]  # called with one line for each step
 
     def go(self, request: DeployRequest) -> Answer:
         """Roll back, and return the result at the end.
@@ -152,7 +152,7 @@ class WayBack:
         if holder is None:
             return self._alone(request, live, row, running, name)
         if len(running) > 1:
-            self.say(
+            self.echo(
                 f"{len(running) - 1} more executions wait for the endpoint and go on afterwards: mlops status shows them"
             )
         return self._beside(holder, request, live)
@@ -184,7 +184,7 @@ class WayBack:
             return Answer(is_served=True, text=f"{live.model_package_arn} is already live; nothing changed")
         begun = next((each for each in running if self._is_requested(request, each)), None)
         if begun is not None:
-            self.say(f"this rollback already waits for the endpoint: following {begun}")
+            self.echo(f"this rollback already waits for the endpoint: following {begun}")
             return Begun(
                 request=request, execution=begun, wanted=request.model_package_arn, before=live.model_package_arn
             )
@@ -214,10 +214,10 @@ class WayBack:
         """Abort a running rollout, which returns to the previous version, and continue if another version is wanted."""
         requested, before = self._request_of(holder), live.model_package_arn
         if requested is not None and requested.reason is DeployReason.ROLLBACK:
-            self.say(f"a rollback is already running: following {holder}")
+            self.echo(f"a rollback is already running: following {holder}")
             wanted = request.model_package_arn or requested.model_package_arn
             return Begun(request=request, execution=holder, wanted=wanted, before=before, is_last=False)
-        self.say(f"a rollout is running: {holder}")
+        self.echo(f"a rollout is running: {holder}")
         wanted = request.model_package_arn or before
         return self._aborted(
             Begun(
@@ -233,12 +233,12 @@ class WayBack:
     def _aborted(self, begun: Begun) -> Begun:
         """Set the abort alarm of a rollout, which exists only while the new fleet does."""
         alarm = abort_alarm(self.chain.table.endpoint, begun.execution)
-        if not self._ring(alarm, _request_text(begun.request)[:_MAXIMUM_REASON]):
+        if not self._set_alarm(alarm, _request_text(begun.request)[:_MAXIMUM_REASON]):
             return begun
-        self.say(f"{alarm} is set to ALARM: the new fleet is rolled back")
+        self.echo(f"{alarm} is set to ALARM: the new fleet is rolled back")
         return replace(begun, is_alarm_set=True)
 
-    def _ring(self, alarm: str, reason: str) -> bool:
+    def _set_alarm(self, alarm: str, reason: str) -> bool:
         try:
             self.cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason=reason)
         except ClientError as error:
@@ -250,7 +250,7 @@ class WayBack:
     def _start(self, request: DeployRequest, before: str, name: str | None = None) -> Begun:
         name = name or f"rollback-{short_hash(canonical_json(request).decode())}"
         execution = start_deploy(self.stepfunctions, self.machine_arn, name, request)
-        self.say(f"following {execution}")
+        self.echo(f"following {execution}")
         return Begun(request=request, execution=execution, wanted=request.model_package_arn, before=before)
 
     def _answer(self, begun: Begun) -> Answer:

@@ -144,8 +144,8 @@ class RolloutTable:
 
     def forget(self) -> None:
         """Remove lock, live pointer, desired spec and history after the endpoint was deleted; the audit chain stays."""
-        gone = "#owner, lock_until, locked_at, live, desired, served, taken_back, promoted"
-        self._update(f"REMOVE {gone}", {}, names={"#owner": "owner"})
+        cleared = "#owner, lock_until, locked_at, live, desired, served, taken_back, promoted"
+        self._update(f"REMOVE {cleared}", {}, names={"#owner": "owner"})
 
     @property
     def _key(self) -> "dict[str, AttributeValueTypeDef]":

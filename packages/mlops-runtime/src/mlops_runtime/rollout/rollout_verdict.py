@@ -70,7 +70,7 @@ class VerdictFunction:
         errors = _errors(request, reader)
         compared = [errors, *(() if is_broken(_live(errors)) else _slow(request, reader))]
         is_unknown = request.max_latency_ratio is not None and len(compared) == 1
-        found = judge(errors, compared[1:], unsaid=unsaid(errors) if is_unknown else "")
+        found = judge(errors, compared[1:], left_out_note=left_out_note(errors) if is_unknown else "")
         # the rollout stops even if the minutes cannot be stored
         if found.action is Action.STOP and request.has_alarm:
             self._stop(request, found, now)
@@ -124,7 +124,7 @@ class VerdictFunction:
                 raise
 
 
-def unsaid(errors: Compared) -> str:
+def left_out_note(errors: Compared) -> str:
     """Return why slow responses were not compared although the request has a latency limit.
 
     Args:

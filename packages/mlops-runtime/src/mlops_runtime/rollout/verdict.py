@@ -98,13 +98,13 @@ def slow_rule(*, false_alarm: float, limits: int) -> ComparisonRule:
     return ComparisonRule(false_alarm=false_alarm / 2 / limits, extra=_SLOW_EXTRA, dead_share=None)
 
 
-def judge(errors: Compared, slow: Sequence[Compared] = (), *, unsaid: str = "") -> Verdict:
+def judge(errors: Compared, slow: Sequence[Compared] = (), *, left_out_note: str = "") -> Verdict:
     """Return the verdict on all comparisons; one of them is enough to stop.
 
     Args:
         errors: Failed responses of both fleets.
         slow: Slow responses of both fleets, one comparison for each limit. Default: latency is not compared.
-        unsaid: Addition to the sentence. Default: none.
+        left_out_note: Addition to the sentence. Default: none.
 
     Example:
         >>> minutes = [Minute(new=Counts(calls=600, failed=9), old=Counts(calls=5400, failed=8))] * 3
@@ -133,7 +133,7 @@ def judge(errors: Compared, slow: Sequence[Compared] = (), *, unsaid: str = "") 
         good=shown.good,
         good_at=shown.good_at,
         minutes=minutes,
-        sentence=f"after {minutes} {'minute' if minutes == 1 else 'minutes'}: {message}{_held(errors)}{unsaid}",
+        sentence=f"after {minutes} {'minute' if minutes == 1 else 'minutes'}: {message}{_held(errors)}{left_out_note}",
     )
 
 

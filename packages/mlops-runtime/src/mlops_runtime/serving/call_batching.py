@@ -8,7 +8,7 @@ import numpy as np
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.contracts.model_manifest import ModelManifest
 from mlops_runtime.serving.served_model import Matrix, ServedModel, SlowModelError
-from mlops_runtime.serving.worker_process import WorkerGoneError
+from mlops_runtime.serving.worker_process import WorkerEndedError
 
 MAX_ROWS = 2_000
 
@@ -122,7 +122,7 @@ class _Batch:
             return [model.predict(self._calls[0])]
         try:
             whole = model.predict(np.concatenate(self._calls))
-        except (WorkerGoneError, SlowModelError):
+        except (WorkerEndedError, SlowModelError):
             raise  # the model's process has ended
         except Exception:  # the model may raise anything, for one caller's rows
             return [_alone(model, rows) for rows in self._calls]

@@ -91,7 +91,7 @@ class Client:
                 f"nothing listens at {self.host}:{self.port}: {error}; start the server first"
             ) from error
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
@@ -107,25 +107,25 @@ class Client:
         """
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
-            return _ask(connection, method, path, body, content_type)
+            return _request(connection, method, path, body, content_type)
         finally:
             connection.close()
 
-    def ask_twice(self, method: str, path: str, body: bytes, content_type: str) -> tuple[Answer, Answer]:
+    def request_twice(self, method: str, path: str, body: bytes, content_type: str) -> tuple[Answer, Answer]:
         """Send a request twice on one connection, if the server keeps it alive.
 
         Raises:
-            NoAnswerError: As in `ask`; also if the server closes a connection that it promised to keep alive.
+            NoAnswerError: As in `request`; also if the server closes a connection that it promised to keep alive.
         """
         connection = http.client.HTTPConnection(self.host, self.port, timeout=ANSWER_SECONDS)
         try:
-            first = _ask(connection, method, path, body, content_type)
-            return first, _ask(connection, method, path, body, content_type)
+            first = _request(connection, method, path, body, content_type)
+            return first, _request(connection, method, path, body, content_type)
         finally:
             connection.close()
 
 
-def _ask(
+def _request(
     connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, content_type: str
 ) -> Answer:
     began = time.monotonic()
@@ -202,7 +202,7 @@ class Verdict:
 
 
 class SampleError(ValueError):
-    """A sample request cannot be created; the message says how to provide one."""
+    """A sample request cannot be created; the message states how to provide one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,14 +320,14 @@ class _Kit:
         yield "v2 nonsense", self.v2_nonsense
 
     def ping(self) -> str:
-        answer = self._client.ask("GET", "/ping", timeout=PING_SECONDS)
+        answer = self._client.request("GET", "/ping", timeout=PING_SECONDS)
         return "" if answer.status == 200 else f"GET /ping must answer 200, got {answer.status}"
 
     def ping_while_busy(self) -> str:
         batch = self._sample.batch(self._rows * (2000 // len(self._rows) + 1))
         with ThreadPoolExecutor(4) as pool:
             busy = [pool.submit(self._infer, batch) for _ in range(4)]
-            answer = self._client.ask("GET", "/ping", timeout=PING_SECONDS)
+            answer = self._client.request("GET", "/ping", timeout=PING_SECONDS)
             failed = [one.result().status for one in busy if one.result().status != 200]
         if failed:
             return f"a batch of {2000 // len(self._rows) * len(self._rows)} rows must be answered, got {failed[0]}"
@@ -372,7 +372,7 @@ class _Kit:
         )
 
     def kept_connection(self) -> str:
-        first, second = self._client.ask_twice("POST", "/invocations", self.one, self.content_type)
+        first, second = self._client.request_twice("POST", "/invocations", self.one, self.content_type)
         return (
             ""
             if first.status == second.status == 200
@@ -380,20 +380,22 @@ class _Kit:
         )
 
     def unknown_content_type(self) -> str:
-        answer = self._client.ask("POST", "/invocations", self.one, "application/x-mlops-nothing")
+        answer = self._client.request("POST", "/invocations", self.one, "application/x-mlops-nothing")
         return "" if 400 <= answer.status < 500 else f"an unknown type must be a 4xx (415), got {answer.status}"
 
     def nonsense(self) -> str:
         wrong = [
             f"{name} must be a 4xx, got {answer.status}"
             for name, body in _NONSENSE.items()
-            if not 400 <= (answer := self._client.ask("POST", "/invocations", body, _JSON)).status < 500
+            if not 400 <= (answer := self._client.request("POST", "/invocations", body, _JSON)).status < 500
         ]
         return "; ".join(wrong)
 
     def never_unpickled(self) -> str:
         with Tripwire(self._client.host, self._client.port) as wire:
-            answers = {kind: self._client.ask("POST", "/invocations", body, kind) for kind, body in wire.bodies.items()}
+            answers = {
+                kind: self._client.request("POST", "/invocations", body, kind) for kind, body in wire.bodies.items()
+            }
             if wire.is_tripped():
                 return "a pickle in a body was loaded and ran its command; refuse it by its content type"
         wrong = [
@@ -404,20 +406,23 @@ class _Kit:
         return "; ".join(wrong)
 
     def no_trace(self) -> str:
-        answers = [self._client.ask("POST", "/invocations", body, _JSON) for body in _NONSENSE.values()]
-        answers += [self._client.ask("GET", "/no/such/path"), self._client.ask("POST", "/invocations", b"x", "a/b")]
+        answers = [self._client.request("POST", "/invocations", body, _JSON) for body in _NONSENSE.values()]
+        answers += [
+            self._client.request("GET", "/no/such/path"),
+            self._client.request("POST", "/invocations", b"x", "a/b"),
+        ]
         shown = [trace for answer in answers for trace in _TRACES if trace in answer.text]
         return f"an error must not show internals, got {shown[0]!r}" if shown else ""
 
     def other_paths(self) -> str:
         requests = (("GET", "/no/such/path"), ("GET", "/invocations"))
-        wrong = [(m, p, s) for m, p in requests if not 400 <= (s := self._client.ask(m, p).status) < 500]
+        wrong = [(m, p, s) for m, p in requests if not 400 <= (s := self._client.request(m, p).status) < 500]
         return "; ".join(f"{method} {path} must be a 4xx, got {status}" for method, path, status in wrong)
 
     def v2_health(self) -> str:
         self._claimed()
         paths = ("/v2/health/live", "/v2/health/ready", f"/v2/models/{self._model}/ready")
-        wrong = [(path, status) for path in paths if (status := self._client.ask("GET", path).status) != 200]
+        wrong = [(path, status) for path in paths if (status := self._client.request("GET", path).status) != 200]
         return "; ".join(f"GET {path} must answer 200, got {status}" for path, status in wrong)
 
     def v2_metadata(self) -> str:
@@ -431,7 +436,7 @@ class _Kit:
 
     def v2_inference(self) -> str:
         request = self._v2_request()
-        answer = self._client.ask("POST", f"/v2/models/{self._model}/infer", request, _JSON)
+        answer = self._client.request("POST", f"/v2/models/{self._model}/infer", request, _JSON)
         if answer.status != 200:
             return f"a valid request must be answered with 200, got {answer.status} {answer.text[:200]!r}"
         found = _rows(answer)
@@ -448,18 +453,18 @@ class _Kit:
             b'{"inputs": []}',
             b'{"inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1]}]}',
         ):
-            answer = self._client.ask("POST", path, body, _JSON)
+            answer = self._client.request("POST", path, body, _JSON)
             if not 400 <= answer.status < 500 or not _is_v2_error(answer):
                 wrong.append(
                     f'{body[:40]!r} must be a 4xx with {{"error": text}}, got {answer.status} {answer.text[:60]!r}'
                 )
-        status = self._client.ask("POST", "/v2/models/no-such-model/infer", b"{}", _JSON).status
+        status = self._client.request("POST", "/v2/models/no-such-model/infer", b"{}", _JSON).status
         if not 400 <= status < 500:
             wrong.append(f"an unknown model must be a 4xx, got {status}")
         return "; ".join(wrong)
 
     def _infer(self, body: bytes) -> Answer:
-        return self._client.ask("POST", "/invocations", body, self.content_type)
+        return self._client.request("POST", "/invocations", body, self.content_type)
 
     def _claimed(self) -> Mapping[str, Any]:
         if self._metadata is None:
@@ -497,9 +502,9 @@ def _verdict(name: str, rule: Callable[[], str]) -> Verdict:
 
 
 def _metadata(client: Client, model: str) -> Mapping[str, Any] | None:
-    if client.ask("GET", "/v2").status != 200:
+    if client.request("GET", "/v2").status != 200:
         return None
-    answer = client.ask("GET", f"/v2/models/{model}")
+    answer = client.request("GET", f"/v2/models/{model}")
     try:
         found = json.loads(answer.text) if answer.status == 200 else {}
     except ValueError:

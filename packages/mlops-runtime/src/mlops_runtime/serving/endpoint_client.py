@@ -139,12 +139,12 @@ class EndpointError(RuntimeError):
     Args:
         message: Description of the error.
         status: HTTP status of the response. Default: there was no response.
-        said: The model's own message. Default: the message.
+        model_message: The model's own message. Default: the message.
     """
 
-    def __init__(self, message: str, *, status: str | None = None, said: str | None = None) -> None:
+    def __init__(self, message: str, *, status: str | None = None, model_message: str | None = None) -> None:
         super().__init__(message)
-        self.status, self.said = status, message if said is None else said
+        self.status, self.model_message = status, message if model_message is None else model_message
 
 
 class EndpointClient:
@@ -267,7 +267,7 @@ def _refused(endpoint: str, status: str, answer: str) -> EndpointError:
     elif isinstance(own, str):
         answer = own
     message = " ".join(answer.split())
-    return EndpointError(f"the model of {endpoint} returned {status}: {message}", status=status, said=message)
+    return EndpointError(f"the model of {endpoint} returned {status}: {message}", status=status, model_message=message)
 
 
 def _by_url(url: str, body: bytes, content_type: str, inference_id: str | None) -> bytes:

@@ -271,10 +271,14 @@ class Application:
             is_short = len(call.request) + len(call.response) <= _INLINE_BYTES
             self._recorder.record(at, line(call) if is_short else await asyncio.to_thread(line, call))
         identity = event_id if inference.inference_id is None else inference.inference_id
-        headers = (self._model_header, (b"x-inference-id", identity.encode()), *self._said(inference.missing))
+        headers = (
+            self._model_header,
+            (b"x-inference-id", identity.encode()),
+            *self._feature_headers(inference.missing),
+        )
         return _Answer(200, inference.content, inference.content_type, inference.rows, headers)
 
-    def _said(self, missing: int | None) -> tuple[tuple[bytes, bytes], ...]:
+    def _feature_headers(self, missing: int | None) -> tuple[tuple[bytes, bytes], ...]:
         if missing is None:
             return ((_ATTRIBUTES, self._attributes),)
         count = b"%d" % missing

@@ -12,7 +12,7 @@ from mlops_runtime.serving import onnx_model
 from mlops_runtime.serving.model_archive import ArchiveError, read, unpack
 from mlops_runtime.serving.model_folder import MANIFEST_FILE
 from mlops_runtime.serving.served_model import ModelError, ServedModel
-from mlops_runtime.serving.worker_model import Gone, WorkerModel
+from mlops_runtime.serving.worker_model import OnEnd, WorkerModel
 
 _TRUSTS = get_args(Trust)
 _MANIFEST_BYTES = 16 * 1024**2
@@ -65,7 +65,7 @@ def load_folder(
     *,
     expected_sha256: str | None = None,
     expected_signature_sha256: str | None = None,
-    gone: Gone | None = None,
+    on_end: OnEnd | None = None,
     workers: int = 1,
 ) -> ServedModel:
     """Load an unpacked model from a folder, where SageMaker extracts ``model.tar.gz``.
@@ -75,7 +75,7 @@ def load_folder(
         environment: Environment of models that are not ONNX.
         expected_sha256: Expected hash of ``model.onnx`` or ``mlops-model.json``. Default: not compared.
         expected_signature_sha256: Expected hash of ``signature.json``. Default: not compared.
-        gone: Called once if the model's process ends while it is needed. Default: nothing is called.
+        on_end: Called once if the model's process ends while it is needed. Default: nothing is called.
         workers: Number of processes of a model that is not ONNX. Default: 1.
 
     Raises:
@@ -97,7 +97,7 @@ def load_folder(
         expected_signature_sha256=expected_signature_sha256,
         requirements_sha256=environment.requirements_sha256,
         trusts=environment.trusts,
-        gone=gone,
+        on_end=on_end,
         workers=workers,
     )
 

@@ -142,7 +142,7 @@ class RowCalls:
             body = self._client.send_protected(call.body, "application/json", inference_id=inference_id)
             predictions = tuple(json.loads(body)["predictions"])
         except EndpointError as error:
-            return _failed(call, error.status or "no answer", error.said)
+            return _failed(call, error.status or "no answer", error.model_message)
         except ClientError as error:
             details = error.response.get("Error", {})
             return _failed(call, str(details.get("Code", "unknown")), " ".join(str(details.get("Message", "")).split()))

@@ -41,7 +41,7 @@ def serve() -> int:
             settings.model_environment,
             expected_sha256=settings.model_sha256,
             expected_signature_sha256=settings.signature_sha256,
-            gone=_end,
+            on_end=_end,
             workers=workers,
         )
         check_answer(model)

@@ -17,7 +17,7 @@ _SHOWN = 3
 
 
 class ReplayError(ValueError):
-    """Rows cannot be sent at their times; the message says which, and the fix."""
+    """Rows cannot be sent at their times; the message states which, and the fix."""
 
 
 @dataclass(frozen=True, slots=True)

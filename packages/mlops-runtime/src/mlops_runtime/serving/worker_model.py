@@ -27,7 +27,7 @@ from mlops_runtime.serving.served_model import (
     kind_problems,
     number_type,
 )
-from mlops_runtime.serving.worker_process import WorkerGoneError, WorkerProcess
+from mlops_runtime.serving.worker_process import WorkerEndedError, WorkerProcess
 
 # "containers must respond to requests within 60 seconds"
 # See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
@@ -37,7 +37,7 @@ _PROGRAM = Path(__file__).with_name("model_worker.py")
 _HEAD = struct.Struct("<qq")
 
 
-Gone = Callable[[], None]
+OnEnd = Callable[[], None]
 
 
 class WorkerModel:
@@ -50,7 +50,7 @@ class WorkerModel:
         expected_signature_sha256: Expected hash of ``signature.json``. Default: not compared.
         requirements_sha256: Hash of the lock that the environment was built from. Default: not compared.
         trusts: What loading may do. Default: read data and run the model's own code, but not unpickle.
-        gone: Called once if a process ends while it is needed. Default: nothing is called.
+        on_end: Called once if a process ends while it is needed. Default: nothing is called.
         answer_seconds: Timeout of one call, after which the processes are killed. Default: 55.
         load_seconds: Timeout of loading. Default: 600.
         workers: Number of processes, each with its own copy of the model in memory. Default: 1.
@@ -73,7 +73,7 @@ class WorkerModel:
         expected_signature_sha256: str | None = None,
         requirements_sha256: str | None = None,
         trusts: Collection[str] = ("data", "code"),
-        gone: Gone | None = None,
+        on_end: OnEnd | None = None,
         answer_seconds: float = ANSWER_SECONDS,
         load_seconds: float = LOAD_SECONDS,
         workers: int = 1,
@@ -102,7 +102,7 @@ class WorkerModel:
             raise ModelError(
                 f"the model's environment has no {python}; serve it with an image built from its requirements.lock"
             )
-        self._gone, self._codes = gone, CategoryCodes(self.signature)
+        self._on_end, self._codes = on_end, CategoryCodes(self.signature)
         self._number = np.dtype(number_type(self.signature)).newbyteorder("<")
         self._processes: list[WorkerProcess] = []
         self._idle: SimpleQueue[WorkerProcess] = SimpleQueue()
@@ -122,15 +122,15 @@ class WorkerModel:
         Raises:
             ModelError: If the model fails, or does not return one prediction per row.
             SlowModelError: If it does not respond in time; its processes are killed.
-            WorkerGoneError: If its process has ended.
+            WorkerEndedError: If its process has ended.
         """
         body = np.ascontiguousarray(self._codes.of(rows), self._number).tobytes()
         texts = self._codes.texts(rows)
         more = orjson.dumps(texts) if texts else b""
         process = self._idle.get()
         try:
-            content, columns = process.ask(_HEAD.pack(len(body), len(more)) + body + more)
-        except (SlowModelError, WorkerGoneError):
+            content, columns = process.call(_HEAD.pack(len(body), len(more)) + body + more)
+        except (SlowModelError, WorkerEndedError):
             self._end()
             raise
         finally:
@@ -150,5 +150,5 @@ class WorkerModel:
 
     def _end(self) -> None:
         self.close()
-        if self._gone is not None:
-            self._gone()
+        if self._on_end is not None:
+            self._on_end()

@@ -19,7 +19,7 @@ _END_SECONDS = 1.0
 _ANSWER = struct.Struct("<qq")
 
 
-class WorkerGoneError(ModelError):
+class WorkerEndedError(ModelError):
     """The process has ended; a caller that depends on it must end too."""
 
 
@@ -62,32 +62,32 @@ class WorkerProcess:
         Raises:
             ModelError: If it reports an error.
             SlowModelError: If it does not load in time.
-            WorkerGoneError: If it has ended.
+            WorkerEndedError: If it has ended.
         """
         self._wire.settimeout(load_seconds)
         try:
             self._answer()
-        except (WorkerGoneError, OSError) as error:
+        except (WorkerEndedError, OSError) as error:
             if isinstance(error, SlowModelError):
                 raise
-            raise self._gone(" while it loaded") from error
+            raise self._ended(" while it loaded") from error
         self._wire.settimeout(answer_seconds)
 
-    def ask(self, request: bytes) -> tuple[bytes, int]:
+    def call(self, request: bytes) -> tuple[bytes, int]:
         """Send a request; return the bytes of the response and its number of columns.
 
         Raises:
             ModelError: If the process reports an error.
             SlowModelError: If it does not respond in time.
-            WorkerGoneError: If it has ended.
+            WorkerEndedError: If it has ended.
         """
         try:
             self._wire.sendall(request)
             return self._answer()
-        except (WorkerGoneError, OSError) as error:
+        except (WorkerEndedError, OSError) as error:
             if isinstance(error, SlowModelError):
                 raise
-            raise self._gone() from error
+            raise self._ended() from error
 
     @property
     def pid(self) -> int:
@@ -101,11 +101,11 @@ class WorkerProcess:
         self._process.wait()
         self._wire.close()
 
-    def _gone(self, when: str = "") -> WorkerGoneError:
+    def _ended(self, when: str = "") -> WorkerEndedError:
         with contextlib.suppress(subprocess.TimeoutExpired):  # its socket closes shortly before it exits
             self._process.wait(_END_SECONDS)
         self.close()
-        return WorkerGoneError(
+        return WorkerEndedError(
             f"{self._what}'s process has ended with code {self._process.returncode}{when}; see the log"
         )
 
@@ -124,6 +124,6 @@ class WorkerProcess:
             except TimeoutError as error:
                 raise SlowModelError(f"{self._what} has not responded within {self._wire.gettimeout():g} s") from error
             if not part:
-                raise WorkerGoneError("its process has ended")
+                raise WorkerEndedError("its process has ended")
             data += part
         return bytes(data)

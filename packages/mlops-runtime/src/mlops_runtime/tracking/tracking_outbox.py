@@ -103,7 +103,7 @@ class TrackingOutbox:
             self._s3.put_object(Bucket=self._settings.artifacts, Key=key, Body=json.dumps(kept).encode())
         with self._alone(at) as is_alone:
             if is_alone:
-                self._ask_again()
+                self._requeue()
             counts = self._deliver() if is_alone else {"delivered": 0, "refused": 0}
         waiting = len(self._waiting())
         if waiting:
@@ -116,7 +116,7 @@ class TrackingOutbox:
         )
         return sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
 
-    def _ask_again(self) -> None:
+    def _requeue(self) -> None:
         """Queue events again that another MLflow or experiment rejected, after the declaration has changed.
 
         Events that this MLflow rejected are not retried, so that each MLflow rejects an event once.
@@ -148,7 +148,7 @@ class TrackingOutbox:
                 LOGGER.warning("MLflow is unavailable: %s", error)
                 break
             except (TrackingRefusedError, ContractError) as error:
-                LOGGER.error("not mirrored, %s: %s", key, error)  # noqa: TRY400 - the message says what was refused
+                LOGGER.error("not mirrored, %s: %s", key, error)  # noqa: TRY400 - the message states what was refused
                 refused += 1
                 self._s3.put_object(
                     Bucket=self._settings.artifacts,

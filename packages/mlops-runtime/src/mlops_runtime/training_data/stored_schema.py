@@ -185,8 +185,12 @@ def _row_problems(table: TableFile, schema: TableSchema) -> list[str]:
         for name, column in table.columns.items()
         if column.kind in ("text", "integer") and name not in (*schema.entities, schema.label, schema.time)
     ]
-    telling = next((name for name in others if distinct(*entities, quoted(name), at) == whole), None)
-    fix = "set --row-key to the column that distinguishes them" if telling is None else f"add --row-key {telling}"
+    distinguishing = next((name for name in others if distinct(*entities, quoted(name), at) == whole), None)
+    fix = (
+        "set --row-key to the column that distinguishes them"
+        if distinguishing is None
+        else f"add --row-key {distinguishing}"
+    )
     return [
         f"--feature-store: {whole} rows have only {apart} values of {', '.join(schema.entities)} and {schema.time}, but a feature "
         f"has one value for each of these; {fix}, or omit --feature-store"

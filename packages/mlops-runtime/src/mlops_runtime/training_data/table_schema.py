@@ -520,7 +520,7 @@ def _is_id(name: str) -> bool:
     return words in ("id", "key", "code") or words.endswith(("_id", "_key", "_code"))
 
 
-def told(schema: TableSchema) -> Iterator[str]:
+def schema_lines(schema: TableSchema) -> Iterator[str]:
     """Yield a description of a schema for a person, line by line."""
     kinds = {"number": "a number", "chance": "a chance", "classes": f"one of {len(schema.classes)} classes"}
     yield f"label {schema.label}: {kinds[schema.label_kind]}, measured by {schema.metric}"

@@ -51,7 +51,7 @@ class Journal:
         """
         self._append({"event": "make", "kind": kind, "name": name})
 
-    def gone(self, kind: str, name: str) -> None:
+    def removed(self, kind: str, name: str) -> None:
         """Note that a resource was removed, or was never created."""
         self._append({"event": "gone", "kind": kind, "name": name})
 
@@ -74,7 +74,7 @@ class Journal:
         return found
 
     def left(self) -> list[tuple[str, str]]:
-        """Return kind and name of all announced resources that are not gone, newest first."""
+        """Return kind and name of all announced resources that are not removed, newest first."""
         open_: dict[tuple[str, str], None] = {}
         for entry in self.entries():
             key = (entry.kind, entry.name)

@@ -134,7 +134,7 @@ def _remove_bucket(place: Place, name: str) -> None:
 
 
 def at_rest(place: Place, endpoint: str, beat: Callable[[], None]) -> None:
-    """Wait until an endpoint is no longer changing, or is gone."""
+    """Wait until an endpoint is no longer changing, or is deleted."""
     busy = ("Creating", "Updating", "SystemUpdating", "RollingBack")
     place.wait(lambda: None if _status(place, endpoint) in busy else True, f"endpoint {endpoint} at rest", beat=beat)
 
@@ -149,7 +149,7 @@ def _status(place: Place, endpoint: str) -> str | None:
 
 
 def _remove_endpoint(place: Place, name: str, beat: Callable[[], None]) -> None:
-    """Delete an endpoint once it is no longer changing, and wait until it is gone."""
+    """Delete an endpoint once it is no longer changing, and wait until it is deleted."""
     at_rest(place, name, beat)
     place.client("sagemaker").delete_endpoint(EndpointName=name)
     place.wait(lambda: True if _status(place, name) is None else None, f"the end of endpoint {name}", beat=beat)

@@ -67,14 +67,14 @@ class LoopChecks:
         self._served = self._packages.register(times(_FIRST))
         ended = self._approve(self._served)
         expect(ended["status"] == "SUCCEEDED", f"the deployment ended {ended.get('error')}: {ended.get('cause')}")
-        answer = self._ask()
+        answer = self._invoke()
         expect(abs(answer - _FIRST * _X) < 1e-3, f"it answers {answer}, not {_FIRST * _X}")
         return f"in service and right {time.monotonic() - started:.0f} s after the approval"
 
     def capture_arrives(self) -> str:
         """A call of the endpoint becomes an object below ``capture/``."""
         s3, bucket = self._place.client("s3"), self._deployed.outputs["CaptureBucket"]
-        self._ask()
+        self._invoke()
 
         def landed() -> int | None:
             found = s3.list_objects_v2(Bucket=bucket, Prefix=f"capture/{self._endpoint}/").get("KeyCount", 0)
@@ -107,7 +107,7 @@ class LoopChecks:
             ended = self._approve(self._packages.register(times(_SECOND)))
         expect(ended["status"] == "SUCCEEDED", f"the rollout ended {ended.get('error')}: {ended.get('cause')}")
         expect(self._config() != config, "the old endpoint config still serves")
-        answer = self._ask()
+        answer = self._invoke()
         expect(abs(answer - _SECOND * _X) < 1e-3, f"it answers {answer}, not {_SECOND * _X}")
         return f"{traffic.answered} calls answered, {traffic.refused} failed"
 
@@ -138,7 +138,7 @@ class LoopChecks:
             f"it ended {ended['status']} {ended.get('error')}: {ended.get('cause')}",
         )
         expect(self._config() == config, "the endpoint does not serve the old config")
-        answer = self._ask()
+        answer = self._invoke()
         expect(abs(answer - _SECOND * _X) < 1e-3, f"it answers {answer}, not {_SECOND * _X}")
         if not traffic.refused:
             raise NoEvidenceError(f"it rolled back before a call reached the failing model: {ended.get('cause')}")
@@ -183,7 +183,7 @@ class LoopChecks:
             raise CheckError(f"there is no endpoint {self._endpoint}")
         return str(found["EndpointConfigName"])
 
-    def _ask(self) -> float:
+    def _invoke(self) -> float:
         answer = self._place.client("sagemaker-runtime").invoke_endpoint(
             EndpointName=self._endpoint,
             ContentType="application/json",
@@ -229,9 +229,9 @@ class LoopChecks:
         try:
             yield
         except CheckError as error:
-            raise CheckError("; ".join([str(error), *map(self._stands, executions)])) from error
+            raise CheckError("; ".join([str(error), *map(self._current_state, executions)])) from error
 
-    def _stands(self, execution: str) -> str:
+    def _current_state(self, execution: str) -> str:
         """Return the state that an execution entered last, and for how long it has been in it."""
         history = self._machines.get_execution_history(
             executionArn=execution, reverseOrder=True, includeExecutionData=False, maxResults=100
@@ -245,7 +245,7 @@ class LoopChecks:
 
     @contextmanager
     def _traffic(self) -> Iterator["_Traffic"]:
-        running = _Traffic(self._ask, self._place.pace.poll / 10)
+        running = _Traffic(self._invoke, self._place.pace.poll / 10)
         running.start()
         try:
             yield running
@@ -256,9 +256,9 @@ class LoopChecks:
 class _Traffic:
     """A client that sends requests continuously, and counts responses and failures."""
 
-    def __init__(self, ask: Callable[[], object], every: float) -> None:
+    def __init__(self, send: Callable[[], object], every: float) -> None:
         self.answered = self.refused = 0
-        self._ask, self._every, self._stop = ask, every, Event()
+        self._send, self._every, self._stop = send, every, Event()
         self._thread = Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -271,7 +271,7 @@ class _Traffic:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self._ask()
+                self._send()
                 self.answered += 1
             except (ClientError, BotoCoreError):
                 self.refused += 1

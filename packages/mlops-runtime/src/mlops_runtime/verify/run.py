@@ -80,8 +80,8 @@ class Plan:
 class Verification:
     """One run."""
 
-    def __init__(self, *, place: Place, plan: Plan, journal: Journal, run: str, say: Callable[[str], None]) -> None:
-        self._place, self._plan, self._journal, self._run, self._say = place, plan, journal, run, say
+    def __init__(self, *, place: Place, plan: Plan, journal: Journal, run: str, echo: Callable[[str], None]) -> None:
+        self._place, self._plan, self._journal, self._run, self._echo = place, plan, journal, run, echo
         self._lock = Lock(place.client("ssm"), place.names, run)
         self._budget = Budget(limit=plan.max_usd, prices=plan.prices)
         self._unit = Unit(place, journal, self._beat)
@@ -125,7 +125,7 @@ class Verification:
                 left, _ = remove_all(place, self._journal, self._unit, beat=self._renew)
             if not left:
                 self._lock.release()
-                self._journal.gone("lock", place.names.lock)
+                self._journal.removed("lock", place.names.lock)
                 self._journal.end()
         except (ClientError, BotoCoreError, KeyboardInterrupt) as error:
             raise LeftBehindError(self._why(error), self._open(), place.command) from error
@@ -175,7 +175,7 @@ class Verification:
             self._run_paid(step)
         except BudgetError as error:
             self._stopped = str(error)
-            self._say(f"stop: {error}")
+            self._echo(f"stop: {error}")
         finally:
             self._watches_budget = False
             self._budget.stop(step.meanwhile, place.now())
@@ -272,14 +272,14 @@ class Verification:
             claim=claim, verdict=verdict, evidence=self._place.hide(evidence), seconds=round(seconds, 1)
         )
         self._results.append(result)
-        self._say(f"{verdict.value:7} {seconds:7.1f} s  {claim}: {result.evidence}")
+        self._echo(f"{verdict.value:7} {seconds:7.1f} s  {claim}: {result.evidence}")
         return result
 
     def _sweep(self) -> None:
         """Remove resources with the verification's names although the lock is free: a killed run's lock was deleted."""
         found = leftovers.find(self._place)
         if found:
-            self._say(f"remove what an earlier run left: {', '.join(map(' '.join, found))}")
+            self._echo(f"remove what an earlier run left: {', '.join(map(' '.join, found))}")
             left, why = remove_all(self._place, self._journal, self._unit, beat=self._renew)
             if left:
                 raise VerifyError(f"an earlier run left {', '.join(map(' '.join, left))}, and it does not go: {why}")
@@ -355,14 +355,14 @@ class Verification:
         return self._place.hide(str(error)).rstrip(".")
 
 
-def clean(*, place: Place, journal: Journal, run: str, say: Callable[[str], None]) -> list[str]:
+def clean(*, place: Place, journal: Journal, run: str, echo: Callable[[str], None]) -> list[str]:
     """Remove the resources that a killed verification left, found by names and tags, and return them.
 
     Args:
         place: The account.
         journal: Journal on this machine; it shows whether the holder of the lock was killed here.
         run: Id of this run.
-        say: Called with one line for each resource.
+        echo: Called with one line for each resource.
 
     Raises:
         VerifyError: If the holder of the lock may still be working.
@@ -381,7 +381,7 @@ def clean(*, place: Place, journal: Journal, run: str, say: Callable[[str], None
         return []
     lock.take_over(place.wall())
     for kind, name in found:
-        say(f"found {kind} {name}")
+        echo(f"found {kind} {name}")
 
     def beat() -> None:
         lock.renew(place.wall())
@@ -409,7 +409,7 @@ def remove_all(
         left = leftovers.find(place)
         if not left:
             break
-    gone = [item for item in journal.left() if item not in left and item[0] != "lock"]
-    for kind, name in gone:
-        journal.gone(kind, name)
+    removed = [item for item in journal.left() if item not in left and item[0] != "lock"]
+    for kind, name in removed:
+        journal.removed(kind, name)
     return left, why

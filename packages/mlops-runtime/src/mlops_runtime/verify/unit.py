@@ -72,7 +72,7 @@ class Unit:
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code == "BucketAlreadyExists":
-                self._journal.gone("bucket", bucket)
+                self._journal.removed("bucket", bucket)
                 raise VerifyError(
                     f"another account has the bucket {bucket}; choose another region with --region"
                 ) from error
@@ -104,7 +104,7 @@ class Unit:
             changes = self._change_set(template_key)
         finally:
             self._end(name)
-            self._journal.gone("stack", name)
+            self._journal.removed("stack", name)
         return f"{changes} resources would be added"
 
     def keeps_its_tags(self) -> str:

@@ -6,7 +6,13 @@ import pytest
 
 from mlops_runtime.contracts.monitor import Baseline, Condition, FeatureBaseline, Stratum
 from mlops_runtime.contracts.monitor_report import FeatureDrift, Scrutiny
-from mlops_runtime.monitor.monitors.drift.scrutiny import asked, is_enough, scrutinise, to_inspect, untested_words
+from mlops_runtime.monitor.monitors.drift.scrutiny import (
+    compared_features,
+    is_enough,
+    scrutinise,
+    to_inspect,
+    untested_words,
+)
 from mlops_runtime.monitor.spec import MonitorSpec
 
 PRICE = FeatureBaseline(name="price", type="number", counts=(9, 0))
@@ -43,7 +49,7 @@ def test_columns_of_conditions_were_never_asked_for() -> None:
     """Columns of conditions are not tested and not counted as missing."""
     conditions = (Condition(name="store"),)
     given = replace(BASELINE, conditions=conditions, strata=(Stratum(key="a", rows=9, features=()),))
-    assert [each.name for each in asked(given, [drift("price"), drift("store")])] == ["price"]
+    assert [each.name for each in compared_features(given, [drift("price"), drift("store")])] == ["price"]
 
 
 def test_a_category_in_part_is_known_and_a_number_is_not() -> None:

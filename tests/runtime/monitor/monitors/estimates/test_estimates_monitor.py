@@ -21,7 +21,7 @@ from mlops_runtime.monitor.monitors.estimates.estimates_monitor import ESTIMATES
 from mlops_runtime.monitor.monitors.label_join import join
 from mlops_runtime.monitor.monitors.monitor_table import violations
 from mlops_runtime.monitor.monitors.rows import Rows
-from mlops_runtime.monitor.page.report_words import said, tone
+from mlops_runtime.monitor.page.report_words import monitor_text, tone
 from mlops_runtime.monitor.page.window_page import page
 from mlops_runtime.monitor.scheduled_run import count_object
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -103,7 +103,7 @@ def test_estimates_come_at_once_and_are_scored_when_labels_do() -> None:
     assert values(reports[0]) == {"EstimatedWape": first.metrics[0].value}
     assert reports[0].quality is not None and reports[0].quality.state is MonitorState.NO_LABELS_YET
     assert "no labels yet; estimated WAPE 0.1" in reports[0].verdict
-    assert said(reports[0], "estimates").word == "estimated"
+    assert monitor_text(reports[0], "estimates").word == "estimated"
     last = result_of(reports[3])
     assert [each.window_until for each in last.scored] == [reports[1].window_until, reports[0].window_until]
     shown = window("regression", 600, 0)

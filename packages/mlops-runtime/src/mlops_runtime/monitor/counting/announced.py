@@ -25,7 +25,7 @@ class Announcement:
     nonce: str
 
 
-def nobody(inference_id: str, time: str) -> bool:
+def never_announced(inference_id: str, time: str) -> bool:
     """Return False: the lookup without announcements."""
     del inference_id, time
     return False

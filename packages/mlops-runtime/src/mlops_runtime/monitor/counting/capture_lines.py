@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
 from mlops_runtime.labels.label_times import Stamps, stamps_of
 from mlops_runtime.monitor.counting import problems as kinds
-from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
+from mlops_runtime.monitor.counting.announced import IsAnnounced, never_announced
 from mlops_runtime.monitor.counting.problems import bounded
 
 __all__ = ["Call", "CaptureError", "bounded_lines", "is_since", "read_call", "read_labels"]
@@ -325,7 +325,11 @@ class Call:
 
 
 def read_call(
-    line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced = nobody, *, columns: int | None = None
+    line: bytes | str,
+    names: Sequence[str] | None,
+    announced: IsAnnounced = never_announced,
+    *,
+    columns: int | None = None,
 ) -> Call:
     """Parse one line of a capture file.
 
@@ -568,7 +572,7 @@ class LineReader:
     names: Sequence[str]  # the model's columns in order
     since: str = ""  # time since which the model is live (ISO 8601, UTC). Default: all calls are its own
     # returns whether the platform announced a call as its own. Default: no call is announced
-    announced: IsAnnounced = nobody
+    announced: IsAnnounced = never_announced
     calls: int = 0
     malformed: int = 0
     synthetic: int = 0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureCounts, PairCounts, Stratum
-from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
+from mlops_runtime.monitor.counting.announced import IsAnnounced, never_announced
 from mlops_runtime.monitor.counting.baseline_cells import Coded, Column, boolean_number
 from mlops_runtime.monitor.counting.capture_lines import Call, LineReader, Row
 from mlops_runtime.monitor.counting.conditions import Times
@@ -296,7 +296,7 @@ def count(
     baseline: Baseline,
     *,
     since: str = "",
-    announced: IsAnnounced = nobody,
+    announced: IsAnnounced = never_announced,
     hour: datetime | None = None,
     numbers: Iterable[int] | None = None,
 ) -> Counts:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import Baseline, Condition
 from mlops_runtime.contracts.rollout import TakenBack, is_among
-from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
+from mlops_runtime.monitor.counting.announced import IsAnnounced, never_announced
 from mlops_runtime.monitor.counting.baseline import BaselineError, Predicted, Type, fit_baseline
 from mlops_runtime.monitor.counting.baseline_cells import NOT_A_NUMBER, Coded, Column, LevelCodes, to_numbers
 from mlops_runtime.monitor.counting.capture_lines import Call, LineReader
@@ -32,7 +32,7 @@ def live_baseline(
     pairs: Sequence[Sequence[str]] = (),
     identifiers: Sequence[str] = (),
     aside: Sequence[TakenBack] = (),
-    announced: IsAnnounced = nobody,
+    announced: IsAnnounced = never_announced,
     classes: tuple[str, ...] | None = None,
     outputs: tuple[str, ...] | None = None,
 ) -> Baseline:

@@ -16,7 +16,7 @@ import numpy as np
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
 from mlops_runtime.contracts.rollout import TakenBack, is_among
 from mlops_runtime.labels.label_times import Stamps, merged, stamp_of
-from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
+from mlops_runtime.monitor.counting.announced import IsAnnounced, never_announced
 from mlops_runtime.monitor.counting.baseline_cells import as_text, boolean_number
 from mlops_runtime.monitor.counting.capture_lines import (
     LARGEST,
@@ -90,7 +90,7 @@ def join(
     unlabelled: bool = False,
     maximum_rows: int = MAXIMUM_ROWS,
     aside: Sequence[TakenBack] = (),
-    announced: IsAnnounced = nobody,
+    announced: IsAnnounced = never_announced,
     classes: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     matured: tuple[str, str] | None = None,
@@ -413,7 +413,7 @@ def join_window(
     baseline: Baseline | None = None,
     label_delay_hours: int = 0,
     aside: Sequence[TakenBack] = (),
-    announced: IsAnnounced = nobody,
+    announced: IsAnnounced = never_announced,
     matured: tuple[str, str] | None = None,
 ) -> Joined:
     """Join the rows for the monitors of quality and bias, with the columns of segments and facets.

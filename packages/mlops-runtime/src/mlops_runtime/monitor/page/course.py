@@ -132,8 +132,8 @@ def _lane(name: str, pieces: Sequence[_Piece]) -> Lane:
         if state is None:
             continue
         previous = runs[-1][-1] if runs else None
-        goes_on = previous is not None and previous.end >= piece.start
-        if goes_on and previous is not None and monitor_states(previous.report)[name] is state:
+        continues = previous is not None and previous.end >= piece.start
+        if continues and previous is not None and monitor_states(previous.report)[name] is state:
             runs[-1].append(piece)
         else:
             runs.append([piece])

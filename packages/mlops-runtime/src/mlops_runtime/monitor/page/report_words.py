@@ -81,7 +81,7 @@ def state_text(monitor: str, state: MonitorState, *, flaw: str | None = None) ->
     return _SILENT[state]
 
 
-def said(report: MonitorReport, monitor: str) -> StateText:
+def monitor_text(report: MonitorReport, monitor: str) -> StateText:
     """Return the wording of a monitor's state in a report, with the details that the report contains."""
     result = getattr(report, monitor)
     return MONITORS[monitor].meaning(result, report) or state_text(monitor, result.state, flaw=report.baseline_flaw)
@@ -125,7 +125,7 @@ def report_lines(report: MonitorReport) -> Iterator[str]:
     if report.engine is not None:
         yield f"  {'engine':<14} {engine_text(report)}"
     for monitor, state in monitor_states(report).items():
-        words = said(report, monitor)
+        words = monitor_text(report, monitor)
         do = f"; do: {words.do}" if words.do and words.tone != "good" else ""
         yield f"  {monitor:<14} {state.value:<17} {words.means}{do}"
     if report.suppressed is not None:

@@ -43,15 +43,15 @@ def drift_word(feature: FeatureDrift, *, suppressed: bool = False) -> tuple[str,
     return ("warn", "in this window") if feature.persistent is False else ("bad", "drifted")
 
 
-def told_text(feature: FeatureDrift) -> str:
+def shift_text(feature: FeatureDrift) -> str:
     """Return what happened to a feature; without drift, why its shift or its PSI is not significant.
 
     Example:
         >>> moved = FeatureDrift(name="price", psi=0.2, p_value=0.1, drifted=False, description="mean rose from 4 to 5")
-        >>> told_text(moved)
+        >>> shift_text(moved)
         'mean rose from 4 to 5, not enough for drift'
         >>> hour = FeatureDrift(name="hour", psi=0.39, p_value=1, drifted=False, raw_psi=0.4, ordinary_psi=0.41)
-        >>> told_text(hour)
+        >>> shift_text(hour)
         'windows of this size without drift have a PSI of up to 0.41'
     """
     limit = feature.in_part or feature.untested

@@ -18,7 +18,7 @@ _REASONS = {
 }
 
 
-def asked(baseline: Baseline, features: Iterable[FeatureDrift]) -> list[FeatureDrift]:
+def compared_features(baseline: Baseline, features: Iterable[FeatureDrift]) -> list[FeatureDrift]:
     """Return the features that count as compared in a window, without those excluded permanently.
 
     Null patterns, unreadable rows and call times do not count, since every window has them. Predictions, which exist for any input,
@@ -27,7 +27,7 @@ def asked(baseline: Baseline, features: Iterable[FeatureDrift]) -> list[FeatureD
     Example:
         >>> baseline = Baseline(features=(), rows=0, training_set_id="t", created="", left_out={"order": "identifier"})
         >>> found = [FeatureDrift(name=name, psi=0, p_value=1, drifted=False) for name in ("price", "order", "null_patterns")]
-        >>> [feature.name for feature in asked(baseline, found)]
+        >>> [feature.name for feature in compared_features(baseline, found)]
         ['price']
     """
     aside = {NULL_PATTERNS, UNREADABLE_ROWS, CALL_TIMES, *(baseline.left_out or ())}
@@ -51,7 +51,7 @@ def scrutinise(baseline: Baseline, features: Iterable[FeatureDrift]) -> Scrutiny
         ()
     """
     numbers = {each.name for each in (*baseline.features, *baseline.predicted) if each.type == "number"}
-    found = asked(baseline, features)
+    found = compared_features(baseline, features)
     untested = [each.name for each in found if each.untested is not None]
     in_part = [each.name for each in found if each.in_part is not None]
     return Scrutiny(
