@@ -76,7 +76,7 @@ def with_detail(**changes: Any) -> dict[str, Any]:
     return {"detail": {**event()["detail"], **changes}}
 
 
-def saying(**changes: Any) -> dict[str, Any]:
+def with_fields(**changes: Any) -> dict[str, Any]:
     """Return the event with other values in its state, as JSON that may violate the contract."""
     result = json.loads(event()["detail"]["attributes"]["served"])
     return with_detail(attributes={"served": json.dumps({**result, **changes})})

@@ -383,14 +383,14 @@ class Account:
         for query in request["MetricDataQueries"]:
             stat = query["MetricStat"]
             is_calls = stat["Stat"] == "SampleCount" or stat["Metric"]["MetricName"] == "HTTPCode_Target_2XX_Count"
-            values = [float(self.asked(stat["Metric"]))] if is_calls else []
+            values = [float(self.call_count(stat["Metric"]))] if is_calls else []
             at = (request["EndTime"] - timedelta(seconds=30)).replace(second=0, microsecond=0)
             results.append(
                 {"Id": query["Id"], "StatusCode": "Complete", "Timestamps": [at] * len(values), "Values": values}
             )
         return {"MetricDataResults": results}
 
-    def asked(self, metric: dict[str, Any]) -> int:
+    def call_count(self, metric: dict[str, Any]) -> int:
         """Return the number of calls of an invocation metric."""
         del metric
         return self.invocations

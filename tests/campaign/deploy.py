@@ -420,11 +420,11 @@ class Deploy:
         alarms = {name for name in self.account.alarms if "-scaling-" in name}
         found = set(self.account.scaling) | alarms
         problems = [f"left of scaling: {name}" for name in sorted(found - known)]
-        is_said = (
+        is_explained = (
             "its scaling could not be registered" in "".join(self.account.announced[-1:])
             or "events:putEvents" in excused
         )
-        if result.outcome == "PROMOTED" and not is_said and found != wanted:
+        if result.outcome == "PROMOTED" and not is_explained and found != wanted:
             problems.append(
                 f"{BADLY_SCALED} {sorted(found)} instead of {sorted(wanted)}, and its event does not say so"
             )

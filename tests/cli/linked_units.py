@@ -111,7 +111,7 @@ class LinkedUnits:
             BillingMode="PAY_PER_REQUEST",
         )
 
-    def tell(self, state: ServedState) -> None:
+    def report(self, state: ServedState) -> None:
         """Store a target's report about the model it serves."""
         table = DownstreamTable(self.source.dynamodb, self.source.unit_entry.automation_table, self.group)
         assert table.move(None, [state], None)

@@ -219,7 +219,7 @@ def options(command: Any) -> set[str]:
     }
 
 
-def asked(name: str) -> set[str]:
+def prompts(name: str) -> set[str]:
     """Return the verb's options that choose an account."""
     return set() if name in OFFLINE else {"--home"} if name in EMBEDDED else {"--home", "--profile"}
 
@@ -229,7 +229,7 @@ def test_every_verb_that_asks_a_cloud_says_which() -> None:
     wrong = {
         name: options(command) & {"--home", "--profile"}
         for name, command in VERBS.items()
-        if options(command) & {"--home", "--profile"} != asked(name)
+        if options(command) & {"--home", "--profile"} != prompts(name)
     }
 
     assert wrong == {}

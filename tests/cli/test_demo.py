@@ -111,7 +111,7 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
-def said(result: subprocess.CompletedProcess[str]) -> str:
+def printed(result: subprocess.CompletedProcess[str]) -> str:
     """Return the output after the packages were loaded."""
     begin, end, *rest = result.stdout.splitlines(keepends=True)
     assert begin == "...          load the packages\n"
@@ -152,7 +152,7 @@ def test_the_exit_code_is_the_demos_answer(works: bool, code: int, mlops: Run, c
 
     result = mlops("demo", "--output", "page.html")
 
-    assert (result.returncode, said(result), result.stderr) == (code, "step 1\n", "")
+    assert (result.returncode, printed(result), result.stderr) == (code, "step 1\n", "")
     assert (folder / "page.html").read_text() == "<html>"
 
 
@@ -171,14 +171,14 @@ def test_the_unit_is_passed_on(mlops: Run, checkout: Callable[..., Path]) -> Non
     """Runs the loop for another unit than demand forecasting."""
     checkout(works=True)
 
-    assert said(mlops("demo", "--unit", "other")) == "other\n"
+    assert printed(mlops("demo", "--unit", "other")) == "other\n"
 
 
 def test_the_cloud_is_kept_in_a_folder_of_its_own(mlops: Run, checkout: Callable[..., Path]) -> None:
     """Commands that read it find it there."""
     checkout(works=True)
 
-    assert said(mlops("demo", "--keep")) == "step 1\nkept .mlops/demo\n"
+    assert printed(mlops("demo", "--keep")) == "step 1\nkept .mlops/demo\n"
 
 
 @pytest.mark.cloud
@@ -242,7 +242,7 @@ def test_the_target_chooses_the_demo(mlops: Run, checkout: Callable[..., Path]) 
     inspect.signature(run).bind(page=Path("p"), echo=print, begin=print)
     (checkout(works=True) / "examples" / "retail" / "demo_eks.py").write_text(ON_EKS)
 
-    assert said(mlops("demo", "--target", "eks")) == "on a cluster\n"
+    assert printed(mlops("demo", "--target", "eks")) == "on a cluster\n"
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_accounts_are_a_demo_of_their_own(works: bool, code: int, mlops: Run, ch
 
     result = mlops("demo", "--accounts", "--keep")
 
-    assert (result.returncode, said(result)) == (code, "three accounts, kept in .mlops/demo\n")
+    assert (result.returncode, printed(result)) == (code, "three accounts, kept in .mlops/demo\n")
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def features(store: DeployedStore, in_process: Run) -> Run:
 @pytest.mark.cloud
 def test_a_units_store_is_found_by_its_parameter(store: DeployedStore, features: Run, tmp_path: Path) -> None:
     """Covers build, rebuild and catalog, with the package trained from the set."""
-    pq.write_table(_asked(), tmp_path / "rows.parquet")
+    pq.write_table(_entity_rows(), tmp_path / "rows.parquet")
     listed = json.loads(features("list", "--json").stdout)
     places = features("list").stdout.splitlines()[-2:]
     built = features("build", "shelves", "--entities", tmp_path / "rows.parquet", "--features", "stock")
@@ -251,7 +251,7 @@ def test_what_the_registry_or_an_endpoint_relies_on_is_spared(store: DeployedSto
     """Keeps sets of approved packages and of serving ones rejected since; pending packages keep nothing."""
     whom = ("--entity", "store_id=1", "--reason", "T-1", "--yes")
     approved, live, waiting = (
-        store.client.training_set(_asked(), {"stock": [column]}, name=name).id
+        store.client.training_set(_entity_rows(), {"stock": [column]}, name=name).id
         for column, name in (("on_hand", "approved"), ("shelf", "live"), ("shelf", "waiting"))
     )
     store.register(waiting)
@@ -378,7 +378,7 @@ def test_fails_when_it_is_not_clear_which(
     assert not Path("absent").exists()
 
 
-def _asked() -> Any:
+def _entity_rows() -> Any:
     import pyarrow as pa
 
     return pa.table({"store_id": ["1"], "event_timestamp": [day(5)]})

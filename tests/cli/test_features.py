@@ -32,10 +32,10 @@ def test_maintain_says_what_it_did_to_each_table(feature_shop: FeatureShop, in_p
     again = json.loads(in_process("features", "maintain", "--path", feature_shop.path, "--json").stdout)
 
     assert first.returncode == 0, first.stderr
-    said = [line.partition(":")[0] for line in first.stdout.splitlines()]
-    assert said == list(feature_shop.client.table_names())
+    names = [line.partition(":")[0] for line in first.stdout.splitlines()]
+    assert names == list(feature_shop.client.table_names())
     assert all("unneeded files removed, 0 old keys forgotten, 0 tags dropped" in x for x in first.stdout.splitlines())
-    assert [each["table"] for each in again["tables"]] == said
+    assert [each["table"] for each in again["tables"]] == names
     assert all(each["compacted"] == each["removed"] == 0 for each in again["tables"])
 
 
@@ -59,19 +59,19 @@ def test_maintain_completes_an_erasure_that_waited_for_a_training_set(
         feature_shop.path,
     )
     waits = in_process("features", "maintain", "--path", feature_shop.path)
-    told = in_process("features", "maintain", "--json", "--path", feature_shop.path)
+    first_try = in_process("features", "maintain", "--json", "--path", feature_shop.path)
     with pytest.raises(ErasedDuringBuildError):
         build.check()
     begin.__exit__(None, None, None)
     done = in_process("features", "maintain", "--path", feature_shop.path)
 
-    assert (erased.returncode, waits.returncode, told.returncode, done.returncode) == (3, 3, 3, 0)
+    assert (erased.returncode, waits.returncode, first_try.returncode, done.returncode) == (3, 3, 3, 0)
     assert f"pending: build {build.intent.id} by process " in erased.stderr
     assert (
         "is not complete: run mlops features maintain when the builds have ended and the online table is"
         in waits.stderr
     )
-    assert len(json.loads(told.stdout)["erasures"][0]["pending"]) == 1
+    assert len(json.loads(first_try.stdout)["erasures"][0]["pending"]) == 1
     assert done.stdout.splitlines()[-1].endswith(" is complete: T-1")
 
 

@@ -75,11 +75,11 @@ class History:
     def __init__(self) -> None:
         self.found: tuple[Run, ...] = (REFUSED, RUN)
         self.details = RunDetails(run=RUN)
-        self.asked: list[Any] = []
+        self.requests: list[Any] = []
 
     def runs(self, **arguments: Any) -> tuple[Run, ...]:
         """Return the test's runs."""
-        self.asked.append(arguments)
+        self.requests.append(arguments)
         return self.found
 
     def run(self, name: str) -> RunDetails:
@@ -90,12 +90,12 @@ class History:
 
     def compare(self, first: str, second: str) -> RunComparison:
         """Compare any two runs."""
-        self.asked.append((first, second))
+        self.requests.append((first, second))
         return COMPARISON
 
     def log(self, *arguments: Any, **options: Any) -> Iterator[str]:
         """Return two lines."""
-        self.asked.append((arguments, options))
+        self.requests.append((arguments, options))
         return iter(("epoch 1", "epoch 2"))
 
 
@@ -125,7 +125,7 @@ def _runs(*arguments: str) -> str:
 def test_a_line_says_who_what_and_against_whom(history: History) -> None:
     """A refused request is a line too."""
     output = _runs("list", "--last", "5", "--from", "2017-08-01")
-    assert history.asked == [{"last": 5, "since": datetime(2017, 8, 1, tzinfo=UTC)}]
+    assert history.requests == [{"last": 5, "since": datetime(2017, 8, 1, tzinfo=UTC)}]
     refused, run = (line for line in output.splitlines() if "2017-08-20" in line)
     assert "REFUSED COOLING_DOWN, free at 14:20" in refused
     assert "alarm demand-drift" in refused
@@ -229,13 +229,13 @@ def test_two_runs_are_compared(history: History) -> None:
     assert "depth                    3 -> -" in output
     assert "rmse                     1 -> 0.5" in output
     assert json.loads(_runs("compare", "a", "b", "--json"))["verdict"] == "b is better"
-    assert history.asked == [("a", "b"), ("a", "b")]
+    assert history.requests == [("a", "b"), ("a", "b")]
 
 
 def test_logs_are_printed(history: History) -> None:
     """Prints those of the named job."""
     assert _runs("logs", "latest", "--step", "train", "--last", "2") == "epoch 1\nepoch 2\n"
-    assert history.asked == [(("latest", "train"), {"last": 2})]
+    assert history.requests == [(("latest", "train"), {"last": 2})]
     assert json.loads(_runs("logs", "latest", "--json")) == {"run": "latest", "lines": ["epoch 1", "epoch 2"]}
 
 
@@ -254,4 +254,4 @@ def test_fails_by_name(history: History) -> None:
     """Shows the library's message."""
     with pytest.raises(UserError, match="run 'no-such' of demand-forecast not found"):
         _runs("show", "no-such")
-    assert history.asked == []
+    assert history.requests == []

@@ -100,10 +100,10 @@ class Visit:
         self.complaints: list[str] = []
         self.expected: list[str] = []  # patterns of errors that a test expects; they can arrive until the tab is closed
         page.set_default_timeout(_PATIENCE)
-        page.on("console", self._said)
+        page.on("console", self._log_message)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
-    def _said(self, message: ConsoleMessage) -> None:
+    def _log_message(self, message: ConsoleMessage) -> None:
         where = message.location["url"]
         # Cognito's page on the embedded cloud has no icon; the console's pages name theirs
         if message.type in ("error", "warning") and not where.endswith("/favicon.ico"):

@@ -102,13 +102,13 @@ class Chain(LinkedAccounts):
         self.outputs |= deployer.deploy(cloud, synthesize(folder, organization))
         self.staging, self.production = self.loop(STAGING), self.loop(PRODUCTION)
 
-    def told(self, source: Environment, name: str) -> ServedState | None:
+    def reported_state(self, source: Environment, name: str) -> ServedState | None:
         """Return an account's view of the models that another one serves."""
         return next((each for each in self.downstream(source).read().states if each.name == name), None)
 
     def serving(self, source: Environment, name: str) -> ServedState | None:
         """Wait until the other account serves a model, and return the view."""
-        found = self.told(source, name)
+        found = self.reported_state(source, name)
         return found if found is not None and found.serves is not None else None
 
 
@@ -253,7 +253,7 @@ def test_what_staging_takes_back_never_reaches_production(chain: Chain, wait_for
     staging.wait_execution("ReleaseMachineArn", requested, appear=60, finish=60)
     assert chain.released(STAGING, staged.package) is None
     assert staging.audit_problems() == []
-    known = wait_for(lambda: rolled_back(chain.told(BUILD, "staging")))
+    known = wait_for(lambda: rolled_back(chain.reported_state(BUILD, "staging")))
     assert [each.released_as for each in known] == [version(in_build)]
 
 
@@ -270,14 +270,14 @@ def test_what_production_rolls_back_is_known_before_it(chain: Chain, wait_for: C
     )
     production.wait_execution("DeployMachineArn", deployed, appear=60, finish=180)
     for source, own in ((STAGING, f"{GROUP}/2"), (BUILD, f"{GROUP}/2")):
-        (back,) = wait_for(lambda source=source: rolled_back(chain.told(source, "production")))
+        (back,) = wait_for(lambda source=source: rolled_back(chain.reported_state(source, "production")))
         assert (back.model_sha256, back.version, back.released_as) == (
             before.model_sha256,
             version(before.model_package_arn),
             own,
         )
-    asked_by = ["--home", str(chain.cloud.home), "--profile", f"mlops-{BUILD.account}"]
-    shown = call_command("promotions", GROUP, *asked_by, AWS_REGION=BUILD.region)
+    options = ["--home", str(chain.cloud.home), "--profile", f"mlops-{BUILD.account}"]
+    shown = call_command("promotions", GROUP, *options, AWS_REGION=BUILD.region)
     assert "production, reported by staging" in shown.stdout, shown.stderr
     assert f"{GROUP}/2 (target version {version(before.model_package_arn)})" in shown.stdout
 
@@ -336,7 +336,7 @@ def test_drift_in_production_retrains_in_build_beside_the_model_of_production(
     fire(chain)
     machines, machine = chain.client(BUILD, "stepfunctions"), chain.outputs["Build"]["RetrainMachineArn"]
     (run,) = wait_for(lambda: machines.list_executions(stateMachineArn=machine)["executions"], seconds=120.0)
-    state = wait_for(lambda: (found := chain.told(BUILD, "production")) is not None and found.asked and found)
+    state = wait_for(lambda: (found := chain.reported_state(BUILD, "production")) is not None and found.asked and found)
     assert (state.asked.answer, state.hops) == (f"passed to {GROUP}", 2)
     table = chain.client(BUILD, "dynamodb").scan(TableName=chain.outputs["Build"]["RetrainingTable"])["Items"]
     (decided,) = [each for each in table if each.get("trigger", {}).get("S") == "target"]

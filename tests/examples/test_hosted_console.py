@@ -378,7 +378,7 @@ def test_feature_pages_are_those_of_the_command(hosted: Hosted) -> None:
     own = ConsoleApi(lambda _role: root)
 
     def ask(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        answers = (hosted.ask("rea", "GET", path).json, asked(own, "GET", path).json)
+        answers = (hosted.ask("rea", "GET", path).json, answer_of(own, "GET", path).json)
         found, reported = ({name: value for name, value in each.items() if name != "now"} for each in answers)
         return found, reported
 
@@ -465,7 +465,7 @@ def api_as(hosted: Hosted) -> Callable[[str], ConsoleApi]:
     return lambda name: ConsoleApi(lambda role: taken["reader"] if role is Role.READER else taken[name])
 
 
-def asked(api: ConsoleApi, method: str, path: str, body: object = None, key: str = "") -> Answer:
+def answer_of(api: ConsoleApi, method: str, path: str, body: object = None, key: str = "") -> Answer:
     """Call an API without the gateway."""
     headers = {"content-type": "application/json", "idempotency-key": key}
     content = b"" if body is None else json.dumps(body).encode()
@@ -484,11 +484,11 @@ def test_iam_refuses_what_is_another_roles(
 ) -> None:
     """IAM denies a write in every role but its own even if the console requested it, and nothing changes."""
     _, path = WRITES[operation]
-    body = hosted.body(operation, lambda where: asked(api_as("reader"), "GET", where).json)
-    answer = asked(api_as(role), "POST", path.format(number=hosted.waiting), body, f"{operation}-{role}")
+    body = hosted.body(operation, lambda where: answer_of(api_as("reader"), "GET", where).json)
+    answer = answer_of(api_as(role), "POST", path.format(number=hosted.waiting), body, f"{operation}-{role}")
 
     assert (answer.status, answer.json["title"]) == (403, "not allowed"), answer
-    assert body == hosted.body(operation, lambda where: asked(api_as("reader"), "GET", where).json)
+    assert body == hosted.body(operation, lambda where: answer_of(api_as("reader"), "GET", where).json)
 
 
 @pytest.mark.parametrize("action", ["cloudwatch:SetAlarmState", "states:StartExecution", "ssm:GetParametersByPath"])
@@ -576,7 +576,7 @@ def test_people_on_call_alone_abort_a_rollout(hosted: Hosted, api_as: Callable[[
         time.sleep(0.5)
     body = hosted.body("rollBack", lambda path: hosted.ask("rea", "GET", path).json)
     for role in ("reader", "approver"):
-        refused = asked(api_as(role), "POST", where, body, f"abort-as-{role}")
+        refused = answer_of(api_as(role), "POST", where, body, f"abort-as-{role}")
         assert (refused.status, refused.json["title"]) == (403, "not allowed"), refused
     while not (begun := hosted.ask("ann", "POST", where, body, "abort-of-ann")).json["is_final"]:
         assert (begun.status, time.monotonic() < deadline) == (202, True), begun

@@ -262,7 +262,7 @@ class Shop:
         return models.leftovers(self.loop)
 
 
-def tell(cloud: local_cloud.Cloud, quotas: dict[str, float]) -> None:
+def set_quotas(cloud: local_cloud.Cloud, quotas: dict[str, float]) -> None:
     """Replace the account's quotas."""
     cloud.call("/_mlops/quotas", quotas)
 
@@ -295,11 +295,11 @@ def test_a_first_candidate_answers_golden_requests_before_it_serves(shop: Shop) 
 def test_a_second_fleet_that_the_account_may_not_have_is_refused(shop: Shop) -> None:
     """The machine calls Service Quotas, which the functions' network does not reach."""
     quota = "ml.m5.large for endpoint usage"
-    tell(shop.cloud, {quota: 3})
+    set_quotas(shop.cloud, {quota: 3})
     try:
         shop.approve(3.2, error="REFUSED", has_traffic=False)
     finally:
-        tell(shop.cloud, {})
+        set_quotas(shop.cloud, {})
 
     assert (
         "the rollout needs 4 ml.m5.large at once for both fleets, but the account's quota is 3"

@@ -149,7 +149,7 @@ class Accounts:
         """Return the outcome of a release in the target; None until it is decided."""
         return self.linked.offer(STAGING, record)
 
-    def told(self) -> str | None:
+    def reported_state(self) -> str | None:
         """Return the hash of the model that staging serves, as known in build."""
         states = self.linked.downstream(BUILD).read().states
         return next((each.serves.model_sha256 for each in states if each.serves is not None), None)
@@ -162,7 +162,7 @@ class Accounts:
         (found,) = (each for each in alarms if {"Name": "QueueName", "Value": name} in each.get("Dimensions", []))
         return dict(found)
 
-    def heard(self, alarm: str) -> list[str]:
+    def received_events(self, alarm: str) -> list[str]:
         """Return the alarm's states in notifications to build since the last call."""
         sqs, found = self.build.client("sqs"), list[dict[str, Any]]()
         while messages := sqs.receive_message(QueueUrl=self._people, MaxNumberOfMessages=10).get("Messages"):
@@ -373,7 +373,7 @@ def test_an_event_that_is_lost_is_a_dead_letter_of_the_source(accounts: Accounts
             lost(record)
             accounts.cloud.clock_jump(by=timedelta(minutes=20))
             wait_for(lambda: accounts.letters_alarm(dead)["StateValue"] == "ALARM")
-            assert wait_for(lambda: accounts.heard(alarm["AlarmName"])) == ["ALARM"]
+            assert wait_for(lambda: accounts.received_events(alarm["AlarmName"])) == ["ALARM"]
             inbox.callback(_without_inbox_policy(accounts))
         sqs.purge_queue(QueueUrl=dead)
         accounts.cloud.clock_jump(by=timedelta(minutes=61))
@@ -399,7 +399,7 @@ def test_an_approval_that_a_guard_is_not_given_is_an_alarm(accounts: Accounts, w
         wait_for(lambda: sqs.receive_message(QueueUrl=dead, VisibilityTimeout=0).get("Messages"))
         accounts.cloud.clock_jump(by=timedelta(minutes=20))
         wait_for(lambda: accounts.letters_alarm(dead)["StateValue"] == "ALARM")
-        assert wait_for(lambda: accounts.heard(alarm["AlarmName"])) == ["ALARM"]
+        assert wait_for(lambda: accounts.received_events(alarm["AlarmName"])) == ["ALARM"]
     finally:
         sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": attributes["Policy"]})
         sqs.purge_queue(QueueUrl=dead)
@@ -544,7 +544,7 @@ def test_a_report_that_one_side_denies_comes_with_the_next_check(
     accounts: Accounts, wait_for: Callable[..., Any]
 ) -> None:
     """The log names action and side; build's view is updated once both allow it again."""
-    known, log = wait_for(accounts.told), accounts.cloud.log_path
+    known, log = wait_for(accounts.reported_state), accounts.cloud.log_path
 
     def denied(side: str, after: int) -> bool:
         lost = f"because no {side}-based policy allows the events:PutEvents action"
@@ -562,6 +562,6 @@ def test_a_report_that_one_side_denies_comes_with_the_next_check(
         before = log.stat().st_size
         accounts.cloud.clock_jump(by=timedelta(minutes=61))
         wait_for(lambda: denied("identity", before))
-        assert accounts.told() == known != wanted
+        assert accounts.reported_state() == known != wanted
     accounts.cloud.clock_jump(by=timedelta(minutes=61))
-    assert wait_for(lambda: accounts.told() == wanted)
+    assert wait_for(lambda: accounts.reported_state() == wanted)

@@ -149,7 +149,7 @@ class World:
                 [found[f"{datum.dimensions['Monitor']}/{datum.name}{feature}"]] = datum.values
         return found
 
-    def heard(self) -> list[dict[str, Any]]:
+    def received_events(self) -> list[dict[str, Any]]:
         """Return the events on the unit's bus."""
         messages = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", [])
         return [json.loads(message["Body"]) for message in messages]

@@ -114,7 +114,7 @@ class _Deployed:
     def deliver(self, key: str, body: bytes) -> None:
         self.producer.put_object(Bucket=self.outputs["Incoming"], Key=key, Body=body)
 
-    def heard(self) -> list[dict[str, Any]]:
+    def received_events(self) -> list[dict[str, Any]]:
         """Return the events of the unit's bus since the last call."""
         answer = self.cloud.client("sqs").receive_message(QueueUrl=self.outputs["HeardQueue"], MaxNumberOfMessages=10)
         found = []
@@ -147,25 +147,25 @@ def test_batches_arrive_once_or_are_rejected(deployed: _Deployed, wait_for: Call
     """Covers a valid batch, a repeated one, an invalid one, one that is too large, and a duplicate message."""
     day = deployed.now() - timedelta(days=1)
     deployed.deliver("incoming/stock_v1/day-1.parquet", _parquet(day, 7, 8))
-    (reported,) = wait_for(deployed.heard, 60)
+    (reported,) = wait_for(deployed.received_events, 60)
     assert (reported["detail-type"], reported["detail"]["subject"]) == ("MLOps Features Ingested", "stock_v1")
     assert sorted(deployed.store.latest(STOCK)["on_hand"].to_pylist()) == [7, 8]
     assert max(deployed.rows()["created_time"].to_pylist()) <= deployed.now()
 
     deployed.deliver("incoming/stock_v1/day-1.parquet", _parquet(day, 7, 8))
-    (again,) = wait_for(deployed.heard, 60)
+    (again,) = wait_for(deployed.received_events, 60)
     assert again["detail"]["id"] == reported["detail"]["id"]
     assert (deployed.snapshots(), deployed.rows().num_rows) == (1, 2)
 
     deployed.deliver("incoming/stock_v1/bad.parquet", _parquet(day, 1, -2, columns=("store_id", "on_hand")))
-    (rejected,) = wait_for(deployed.heard, 60)
+    (rejected,) = wait_for(deployed.received_events, 60)
     assert (rejected["detail-type"], rejected["detail"]["outcome"]) == ("MLOps Features Rejected", "REJECTED")
     assert "column 'event_time' is missing" in rejected["detail"]["reason"]
     report = deployed.producer.get_object(Bucket=deployed.outputs["Incoming"], Key="rejected/stock_v1/bad.json")
     assert "column 'event_time' is missing" in json.loads(report["Body"].read())["problems"]
 
     deployed.deliver("incoming/stock_v1/large.parquet", _parquet(day, *range(101)))
-    (large,) = wait_for(deployed.heard, 60)
+    (large,) = wait_for(deployed.received_events, 60)
     assert "it has 101 rows" in large["detail"]["reason"]
     assert (deployed.snapshots(), deployed.rows().num_rows) == (1, 2)
 
@@ -174,7 +174,7 @@ def test_batches_arrive_once_or_are_rejected(deployed: _Deployed, wait_for: Call
         deployed.cloud.client("sqs").send_message(
             QueueUrl=deployed.outputs["Queue"], MessageBody=json.dumps({"source": "aws.s3", "detail": detail})
         )
-    repeated = wait_for(deployed.heard, 60)
+    repeated = wait_for(deployed.received_events, 60)
     assert {event["detail"]["id"] for event in repeated} == {reported["detail"]["id"]}
     assert (deployed.snapshots(), deployed.rows().num_rows) == (1, 2)
 

@@ -45,7 +45,7 @@ def test_a_window_like_the_training_data_is_ok(world: World) -> None:
     metrics = world.metrics()
     assert (metrics["drift/FeaturesDrifted"], metrics["drift/SampleCount"]) == (0, 1000)
     assert metrics["quality/WapeRatio"] == pytest.approx(0.1, rel=0.02)
-    [event] = world.heard()
+    [event] = world.received_events()
     detail = from_dict(EventDetail, event["detail"])
     assert (event["detail-type"], detail.subject, detail.outcome) == ("MLOps Monitor Reported", "demand-forecast", "OK")
     assert detail.attributes["report_uri"] == "s3://artifacts/monitor/demand-forecast/reports/2017-08-14T00/report.json"
@@ -80,7 +80,7 @@ def test_drift_of_one_window_is_a_suspicion_and_of_two_a_violation(world: World)
     assert (report.drift.state, report.state) == (MonitorState.VIOLATION, MonitorState.VIOLATION)
     assert "drift in 2 of 3 windows: prediction (mean rose 10 %, from 9.97 to 11), price (mean rose" in report.verdict
     assert '"FeaturesDrifted": 2' in world.printed
-    details = [event["detail"] for event in world.heard()]
+    details = [event["detail"] for event in world.received_events()]
     assert [detail["outcome"] for detail in details] == ["VIOLATION", "VIOLATION"]
     assert details[1]["reason"] == report.verdict
     assert "What to do:\n- if the feed is broken" in details[1]["attributes"]["message"]
@@ -91,7 +91,7 @@ def test_a_run_that_is_repeated_says_the_same(world: World) -> None:
     world.deploy()
     world.traffic(like_training(1000))
     assert world.run() == world.run()
-    assert len({event["detail"]["id"] for event in world.heard()}) == 1
+    assert len({event["detail"]["id"] for event in world.received_events()}) == 1
 
 
 def test_nothing_serves_yet(world: World) -> None:
@@ -191,7 +191,7 @@ def test_a_changed_baseline_is_an_alarm_and_decides_nothing(world: World) -> Non
     metrics = world.metrics()
     assert metrics["drift/BaselineTampered"] == 1
     assert "drift/FeaturesDrifted" not in metrics
-    assert world.heard()[-1]["detail"]["outcome"] == "VIOLATION"
+    assert world.received_events()[-1]["detail"]["outcome"] == "VIOLATION"
 
 
 def test_a_missing_baseline_is_named(world: World) -> None:
@@ -258,7 +258,7 @@ def test_what_a_rollout_suppresses_is_told_to_nobody(world: World) -> None:
     world.traffic(like_training(1000, shift=0.5), labelled=False)
     report = world.run()
     assert (report.state, report.drift.state) == (MonitorState.VIOLATION, MonitorState.VIOLATION)
-    [event] = world.heard()
+    [event] = world.received_events()
     detail = from_dict(EventDetail, event["detail"])
     assert (detail.outcome, detail.attributes["drift_state"]) == ("NO_LABELS_YET", "OK")
     assert "trained anew" not in detail.attributes["advice"]

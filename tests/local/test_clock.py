@@ -45,11 +45,11 @@ class Real:
 @pytest.fixture
 def real(monkeypatch: pytest.MonkeyPatch) -> Real:
     """Put the clock on a stopped real-time clock."""
-    stands = Real()
-    monkeypatch.setattr(clock, "time", stands)
-    monkeypatch.setattr(clock, "_SEGMENTS", [clock._Segment(stands.at, stands.at, 1.0)])
-    monkeypatch.setattr(clock, "_ran", stands.at)
-    return stands
+    stopped = Real()
+    monkeypatch.setattr(clock, "time", stopped)
+    monkeypatch.setattr(clock, "_SEGMENTS", [clock._Segment(stopped.at, stopped.at, 1.0)])
+    monkeypatch.setattr(clock, "_ran", stopped.at)
+    return stopped
 
 
 class Every:

@@ -141,7 +141,7 @@ class Slots(Account):
                 alarm |= {"StateValue": "ALARM", "StateReason": "it rings"}
         return answer
 
-    def asked(self, metric: dict[str, Any]) -> int:
+    def call_count(self, metric: dict[str, Any]) -> int:
         """Return the number of requests that the load balancer reports."""
         candidate = next(slot for slot in SLOTS if slot != self.live_slot)
         group = next((each["Value"] for each in metric["Dimensions"] if each["Name"] == "TargetGroup"), "")

@@ -21,13 +21,13 @@ class Golden:
 
     def __init__(self, world: Any, *, fails_at: int | None = None, note: str = "") -> None:
         self.world, self.fails_at, self.note = world, fails_at, note
-        self.asked: list[tuple[str, str, str | None, int]] = []
+        self.requests: list[tuple[str, str, str | None, int]] = []
 
     def __call__(self, event: dict[str, Any], _context: object) -> dict[str, Any]:
         """Return the result, and note the request and the share of the traffic."""
         share = self.world.account.weights[event["slot"]]
-        self.asked.append((event["mode"], event["slot"], event.get("live_slot"), share))
-        passed = len(self.asked) - 1 != self.fails_at
+        self.requests.append((event["mode"], event["slot"], event.get("live_slot"), share))
+        passed = len(self.requests) - 1 != self.fails_at
         return {"passed": passed, "reason": "1 of 1 golden requests failed", "calls": 6, "note": self.note}
 
 
@@ -43,7 +43,7 @@ def test_a_slot_is_asked_before_traffic_and_again_while_it_serves(slots: Any) ->
     golden = golden_of(world, note="the live model fails 1 of 1 golden requests, so nothing was compared with it")
     result = world.run(machine=MACHINE)
     assert (result.outcome, world.broken(result)) == ("PROMOTED", [])
-    assert golden.asked == [
+    assert golden.requests == [
         ("check", "green", "blue", 0),
         ("again", "green", None, 10),
         ("again", "green", None, 100),
@@ -79,7 +79,7 @@ def test_a_first_model_is_rehearsed_alone(slots: Any) -> None:
     golden.fails_at = None
     result = world.run(machine=MACHINE)
     assert (result.outcome, world.broken(result)) == ("PROMOTED", [])
-    assert golden.asked == [("check", "green", None, 0), ("check", "green", None, 0)]
+    assert golden.requests == [("check", "green", None, 0), ("check", "green", None, 0)]
 
 
 def test_a_rollback_to_what_passed_is_not_rehearsed(slots: Any) -> None:
@@ -90,12 +90,12 @@ def test_a_rollback_to_what_passed_is_not_rehearsed(slots: Any) -> None:
     golden = golden_of(world, fails_at=0)
     third = world.account.package(3)
     assert world.run(machine=MACHINE, model_package_arn=third).outcome == "REFUSED"
-    golden.asked.clear()
+    golden.requests.clear()
     golden.fails_at = None
     assert world.run(machine=MACHINE, model_package_arn=third).outcome == "PROMOTED"
-    golden.asked.clear()
+    golden.requests.clear()
     result = world.run(machine=MACHINE, reason="rollback")
-    assert (result.outcome, world.broken(result), golden.asked) == ("PROMOTED", [], [])
+    assert (result.outcome, world.broken(result), golden.requests) == ("PROMOTED", [], [])
 
 
 @pytest.mark.parametrize(

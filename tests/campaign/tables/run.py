@@ -125,7 +125,7 @@ def section(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         table = TABLES[row["name"]]
         lines.append(
-            f"| {table.package}: {row['name']} | {table.said} | `{row['framework']}` | {row['commands']} | 0 | "
+            f"| {table.package}: {row['name']} | {table.description} | `{row['framework']}` | {row['commands']} | 0 | "
             f"{row['minutes']} | {row['cpu']} | {row['load']} | {(row['problem'] or 'none').splitlines()[0]} |"
         )
     return "\n".join([*lines, "", end, ""])

@@ -41,14 +41,14 @@ class Target:
         name: Name of the section and of the file of results.
         title: Title of the section.
         shop: Makes the deployment.
-        said: Sentences on images that did not stay live, and on the deployment.
+        description: Sentences on images that did not stay live, and on the deployment.
         argument: Command-line argument of the campaign.
     """
 
     name: str
     title: str
     shop: Callable[[local_cloud.Cloud, Path], Any]
-    said: tuple[str, ...]
+    description: tuple[str, ...]
     argument: str = ""
 
     @property
@@ -61,7 +61,7 @@ SAGEMAKER = Target(
     name="turning",
     title="Images that are right at first",
     shop=test_rollouts.Shop,
-    said=(
+    description=(
         "under status 200, did not stay live: SageMaker rolled back in a bake, or the machine before the promotion.",
         f"An endpoint with golden requests, capture and a linear rollout; seed {SEED}, one amount each.",
     ),
@@ -70,7 +70,7 @@ SLOTS = Target(
     name="turning-slots",
     title="Images that are right at first, between slots",
     shop=test_eks_loop.Shop,
-    said=(
+    description=(
         "under status 200, did not stay live: the weights were restored, or never changed.",
         f"A service on EKS with golden requests and a canary of 25 %, two pods a slot; seed {SEED}, one amount each.",
     ),
@@ -117,7 +117,7 @@ def section(rows: list[dict[str, Any]], target: Target = SAGEMAKER) -> str:
         f"## {target.title}",
         "",
         f"{len(stopped)} of {len(rows)} images that are right at first and then answer a constant within all bounds, or an error",
-        *target.said,
+        *target.description,
         "",
         f"`python -m tests.campaign.turning.run .mlops/campaign{target.argument}`",
         "",

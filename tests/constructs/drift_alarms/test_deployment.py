@@ -337,11 +337,11 @@ def test_a_baseline_that_is_gone_is_told_and_rings(deployed: Deployed, wait_for:
 
     assert report["baseline_flaw"]
     (message,) = wait_for(deployed.messages)
-    told_in_words = message.splitlines()
-    assert told_in_words[0].startswith('"told-forecast: nothing is decided, ')
-    assert told_in_words[1].startswith('"What to do: find out who changed or removed it')
+    lines_of_message = message.splitlines()
+    assert lines_of_message[0].startswith('"told-forecast: nothing is decided, ')
+    assert lines_of_message[1].startswith('"What to do: find out who changed or removed it')
     assert (
-        told_in_words[2]
+        lines_of_message[2]
         == f'"Report: s3://{deployed.outputs["Artifacts"]}/monitor/{ENDPOINT}/reports/{now:%Y-%m-%dT%H}/report.json"'
     )
     deployed.cloud.clock_jump(by=timedelta(minutes=61))

@@ -360,8 +360,8 @@ def scientist(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         }
         environment = {**cloud.environment(), **{each.upper(): value for each, value in named.items()}}
         mine = client(boto3.Session(region_name="us-east-1", **named), environment)
-        asked = pa.table({"store_id": ["1"], "event_timestamp": [day + timedelta(hours=1)]})
-        built = mine.training_set(asked, [STOCK], name=name, engine="athena")
+        entity_rows = pa.table({"store_id": ["1"], "event_timestamp": [day + timedelta(hours=1)]})
+        built = mine.training_set(entity_rows, [STOCK], name=name, engine="athena")
         values: list[int | None] = built.rows["stock__on_hand"].to_pylist()
         return values
 

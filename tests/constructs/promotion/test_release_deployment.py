@@ -234,7 +234,7 @@ class Offered:
                 sqs_client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return found
 
-    def heard(self, package: ModelPackageSpec, outcome: str) -> list[dict[str, Any]]:
+    def received_events(self, package: ModelPackageSpec, outcome: str) -> list[dict[str, Any]]:
         """Return the details of all events with an outcome about a package."""
         self.events += [json.loads(body)["detail"] for body in self.messages("Heard")]
         record = self.record(package)
@@ -282,7 +282,7 @@ def test_an_approval_is_released_recorded_and_announced_once(offered: Offered) -
     (audited,) = offered.audit(package)
     assert (audited.outcome, audited.sequence) == (Outcome.RELEASED, record.audit_sequence)
     assert record.approved_by.endswith("/ann")
-    (event,) = offered.until(lambda: offered.heard(package, "RELEASED"))
+    (event,) = offered.until(lambda: offered.received_events(package, "RELEASED"))
     key = f"releases/{GROUP}/{record.binding}.json"
     content = offered.objects("Artifacts", key)[key]
     assert event["id"] == event["attributes"]["record_sha256"] == hashlib.sha256(content).hexdigest()
@@ -292,7 +292,7 @@ def test_an_approval_is_released_recorded_and_announced_once(offered: Offered) -
     assert again["status"] == "SUCCEEDED"
     assert offered.objects("Artifacts", key)[key] == content
     assert offered.audit(package) == [audited]
-    assert {each["id"] for each in offered.until(lambda: offered.heard(package, "RELEASED"))} == {event["id"]}
+    assert {each["id"] for each in offered.until(lambda: offered.received_events(package, "RELEASED"))} == {event["id"]}
 
 
 def test_what_is_approved_here_arrives_approved_in_the_other_account(offered: Offered) -> None:
@@ -367,7 +367,7 @@ def test_an_archive_that_was_changed_after_its_approval_is_refused(offered: Offe
         assert f"{uri} has SHA-256" in refused[0]["cause"]
     assert offered.record(package) is None
     assert [record.outcome for record in offered.audit(package)] == [Outcome.REFUSED]
-    assert len(offered.until(lambda: offered.heard(package, "REFUSED"))) == 1
+    assert len(offered.until(lambda: offered.received_events(package, "REFUSED"))) == 1
     (message,) = [body for body in offered.messages("People") if "is not released" in body]
     assert message == refused[0]["cause"]
 
@@ -407,7 +407,7 @@ def test_an_execution_that_is_stopped_is_completed_by_the_next(
         offered.until(lambda: offered.failures(arn))
         client.stop_execution(executionArn=arn)
         assert (len(offered.audit(package)), offered.record(package) is not None) == left
-        assert offered.heard(package, "RELEASED") == []
+        assert offered.received_events(package, "RELEASED") == []
     finally:
         denied()
     offered.recheck()
@@ -418,7 +418,7 @@ def test_an_execution_that_is_stopped_is_completed_by_the_next(
     assert record is not None
     (audited,) = offered.audit(package)
     assert (audited.outcome, record.audit_sequence) == (Outcome.RELEASED, audited.sequence)
-    (event,) = offered.until(lambda: offered.heard(package, "RELEASED"))
+    (event,) = offered.until(lambda: offered.received_events(package, "RELEASED"))
     assert event["attributes"]["record_uri"].endswith(f"{record.binding}.json")
 
 

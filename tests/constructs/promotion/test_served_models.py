@@ -265,13 +265,13 @@ def test_drift_and_quality_ask_the_source(template: Mapping[str, Any]) -> None:
 
 def test_requests_go_to_the_source_and_those_to_pipelines_do_not(template: Mapping[str, Any]) -> None:
     """Rules match the outcome, as both have one detail type."""
-    (told,) = (
+    (pattern_of_rule,) = (
         each["Properties"]["EventPattern"]
         for name, each in template.items()
         if each["Type"] == "AWS::Events::Rule" and name.startswith("RegistryServedTold")
     )
-    assert told["detail-type"] == ["MLOps Model Served", "MLOps Retraining Requested"]
-    assert told["detail"]["outcome"] == ["PROMOTED", "ROLLED_BACK", "DELETED", "WANTED"]
+    assert pattern_of_rule["detail-type"] == ["MLOps Model Served", "MLOps Retraining Requested"]
+    assert pattern_of_rule["detail"]["outcome"] == ["PROMOTED", "ROLLED_BACK", "DELETED", "WANTED"]
 
 
 def test_alarms_are_added_once() -> None:

@@ -159,9 +159,9 @@ class FakeAws:
         self.ringing, self.golden, self.rehearsal, self.rehearsals = [], True, "InService", set[str]()
         self.made, self.again = set[str](), list[bool | None]()
         self.stage, self.takes_back, self.note, self.moving = "", False, "", "Updating"
-        self.rang = "why"  # the reason of an alarm
+        self.alarm_reason = "why"  # the reason of an alarm
         self.unread = list[bool | None]()
-        self.asked, self.good_for, self.silent, self.evidence = 0, 1000, False, 1.5
+        self.requests, self.good_for, self.silent, self.evidence = 0, 1000, False, 1.5
         self.allowed: float | None = None
 
     def __call__(self, name: str, arguments: dict[str, Any]) -> Any:
@@ -185,7 +185,7 @@ class FakeAws:
                     self.ringing = []
                 return {"EndpointStatus": status, "EndpointConfigName": self.config, **self.pending(status)}
             case "cloudwatch:setAlarmState" if self.takes_back:
-                self.config, self.ringing, self.rang = OLD, [arguments["AlarmName"]], arguments["StateReason"]
+                self.config, self.ringing, self.alarm_reason = OLD, [arguments["AlarmName"]], arguments["StateReason"]
             case "sagemaker:createModel" | "sagemaker:createEndpointConfig":
                 self.made.add(name.replace("create", "describe"))
             case "sagemaker:describeModel" | "sagemaker:describeEndpointConfig":
@@ -194,7 +194,9 @@ class FakeAws:
                 return {"Datapoints": self.measure(arguments)}
             case "cloudwatch:describeAlarms":
                 there = [name for name in arguments["AlarmNames"] if name not in (*self.ringing, *self.deleted)]
-                alarms = [{"AlarmName": n, "StateValue": "ALARM", "StateReason": self.rang} for n in self.ringing]
+                alarms = [
+                    {"AlarmName": n, "StateValue": "ALARM", "StateReason": self.alarm_reason} for n in self.ringing
+                ]
                 alarms += [{"AlarmName": name, "StateValue": "OK"} for name in there]
                 return {"MetricAlarms": alarms, "CompositeAlarms": []}
         return {}
@@ -215,10 +217,10 @@ class FakeAws:
             if self.allowed == LOST:
                 raise self.error("Lambda.Unknown", "IncompleteMetricsError")
             return {"allowed_share": self.allowed}
-        self.asked += 1
-        action = "stop" if self.asked > self.good_for else "continue"
-        sentence = f"after {self.asked} minutes: few answers failed"
-        counted = {"calls": self.invocations, "evidence": self.evidence, "minutes": self.asked}
+        self.requests += 1
+        action = "stop" if self.requests > self.good_for else "continue"
+        sentence = f"after {self.requests} minutes: few answers failed"
+        counted = {"calls": self.invocations, "evidence": self.evidence, "minutes": self.requests}
         return {"action": action, "sentence": sentence, **counted}
 
     def pending(self, status: str) -> dict[str, Any]:
@@ -433,7 +435,7 @@ def test_no_evidence_is_not_success(deploy: Any):
 def test_a_fleet_that_is_worse_is_recorded_with_what_was_counted(deploy: Any):
     """SageMaker rolls back by the function's alarm; the reason is the function's, whatever the alarm's later state."""
     alarm, words = PLAN["stop"]["alarm"], "stopped after 1 minutes: few answers failed"
-    run, aws = deploy(PLAN, updates=[OLD], good_for=0, ringing=[alarm], rang=words)
+    run, aws = deploy(PLAN, updates=[OLD], good_for=0, ringing=[alarm], alarm_reason=words)
     outcome, reason = recorded(run)
     assert outcome == "ROLLED_BACK"
     assert reason == f"SageMaker rolled back to {OLD}. {words}. in ALARM: {alarm}"
@@ -988,12 +990,12 @@ class Quotas:
     """Returns the pages in turn, or fails."""
 
     def __init__(self, pages: list[Mapping[str, Any]] | Exception) -> None:
-        self.pages, self.asked = pages, list[dict[str, Any]]()
+        self.pages, self.requests = pages, list[dict[str, Any]]()
 
     def __call__(self, name: str, arguments: dict[str, Any]) -> Any:
         """Respond to a call."""
         assert name == "servicequotas:listServiceQuotas"
-        self.asked.append(arguments)
+        self.requests.append(arguments)
         if isinstance(self.pages, Exception):
             raise self.pages
         return self.pages[int(arguments.get("NextToken", "0"))]
@@ -1010,8 +1012,8 @@ def test_it_reads_until_every_type_is_found(run_machine: Any) -> None:
     run = run_machine(QUOTA_MACHINE, {"reason": "approval"}, account)
 
     assert run.output == {"instances": {"ml.m5.large": 4.0, "ml.c7g.large": 20.0}, "unread": ""}
-    assert [asked.get("NextToken") for asked in account.asked] == [None, "1", "2"]
-    assert account.asked[0] == {"ServiceCode": "sagemaker", "MaxResults": 100}
+    assert [requests.get("NextToken") for requests in account.requests] == [None, "1", "2"]
+    assert account.requests[0] == {"ServiceCode": "sagemaker", "MaxResults": 100}
 
 
 def test_a_type_that_is_not_listed_is_not_known(run_machine: Any) -> None:
@@ -1024,7 +1026,7 @@ def test_a_way_back_asks_nothing(run_machine: Any) -> None:
     """A rollback is not limited by quotas."""
     account = Quotas(list(QUOTA_PAGES))
     assert run_machine(QUOTA_MACHINE, {"reason": "rollback"}, account).output == NO_QUOTAS
-    assert account.asked == []
+    assert account.requests == []
 
 
 @pytest.mark.parametrize(
@@ -1036,4 +1038,4 @@ def test_what_cannot_be_read_is_named_and_stops_nothing(
     """Missing permissions are not retried; transient errors are."""
     account = Quotas(aws_error(error, "no"))
     assert run_machine(QUOTA_MACHINE, {"reason": "approval"}, account).output == {"instances": {}, "unread": error}
-    assert len(account.asked) == calls
+    assert len(account.requests) == calls

@@ -93,7 +93,7 @@ def test_a_candidate_with_evidence_stays(recover: Any):
     calls = [name for name in run.names() if name.startswith(("sagemaker:create", "sagemaker:update"))]
     assert calls == []
     assert "cloudwatch:describeAlarms" in run.names()
-    assert aws.asked == 1
+    assert aws.requests == 1
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_candidate_that_cannot_be_judged_goes_back_at_once(recover: Any):
     run, aws = recover(PLAN | LEFT | {"action": "revert", "reason": "the alarms are gone"})
     assert recorded(run) == ("ROLLED_BACK", "the alarms are gone")
     assert aws.config == OLD
-    assert aws.asked == 0
+    assert aws.requests == 0
 
 
 def test_a_first_endpoint_that_failed_is_deleted(recover: Any):

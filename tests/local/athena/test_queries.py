@@ -133,7 +133,7 @@ def ask(cloud, lake):
         aws_session_token=keys["SessionToken"],
     )
 
-    def asked(statement: str, without: str | None = None, **narrower: str) -> str:
+    def refusal(statement: str, without: str | None = None, **narrower: str) -> str:
         rights = {"athena:*": "*", **NEEDED, **narrower}
         allowed = [{"Effect": "Allow", "Action": a, "Resource": r} for a, r in rights.items() if a != without]
         made.put_role_policy(
@@ -156,7 +156,7 @@ def ask(cloud, lake):
             time.sleep(0.01)
         return f"{found['State']} {found.get('StateChangeReason', '')}"
 
-    return asked
+    return refusal
 
 
 @pytest.mark.parametrize("right", NEEDED)

@@ -221,10 +221,10 @@ def _marked(client: tuple[str, int] | None, *headers: tuple[bytes, bytes], kind:
     return seen
 
 
-@pytest.mark.parametrize("said", [(), ((b"x-forwarded-proto", b"http"),)])
-def test_what_came_by_tls(said: tuple[tuple[bytes, bytes], ...]) -> None:
+@pytest.mark.parametrize("headers", [(), ((b"x-forwarded-proto", b"http"),)])
+def test_what_came_by_tls(headers: tuple[tuple[bytes, bytes], ...]) -> None:
     """The mark appears once and overrides the client's."""
-    assert _marked(TLS, *said) == [b"https"]
+    assert _marked(TLS, *headers) == [b"https"]
 
 
 @pytest.mark.parametrize(("client", "kind"), [(PLAIN, "http"), (None, "http"), (TLS, "lifespan")])

@@ -145,12 +145,12 @@ def test_what_is_not_there_is_forbidden(
     front: Any, make_api: Callable[..., Any], keys: str, *, is_api_there: bool
 ) -> None:
     """No message names the account or the API."""
-    asked = make_api() if is_api_there else replace(make_api(), id="nosuchapi1")
+    requested = make_api() if is_api_there else replace(make_api(), id="nosuchapi1")
     strange = Credentials("AKIAUNKNOWNUNKNOWN00", "x") if keys == "wrong" else None
     credentials = _caller(front) if keys == "not granted" else strange
 
     # nothing is deployed, so there is no stage
-    seen = asked.call("/rows", sign="execute-api", credentials=credentials)
+    seen = requested.call("/rows", sign="execute-api", credentials=credentials)
 
     assert (seen.status, seen.json) == (403, {"message": "Forbidden"})
     assert seen.headers["x-amzn-errortype"] == "ForbiddenException"

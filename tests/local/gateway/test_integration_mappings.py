@@ -13,7 +13,7 @@ JSON = {"application/json": '{"wrapped": $input.body}'}
 CSV = Payload({"content-type": "text/csv", "x-version": "12"}, b"1\n")
 
 
-def asked(body: bytes = b"1", headers: dict[str, str] | None = None, **integration: Any) -> Exchange:
+def exchange_of(body: bytes = b"1", headers: dict[str, str] | None = None, **integration: Any) -> Exchange:
     """Make a request to a method with an integration."""
     exchange = made(body, headers=headers or {})
     exchange.served = {"methodIntegration": integration}
@@ -36,7 +36,7 @@ def test_a_type_without_a_template_passes_or_not(
     behaviour: str, templates: dict[str, str], kind: str, body: bytes | None
 ) -> None:
     """According to the passthrough behavior; a body without a type is JSON."""
-    exchange = asked(
+    exchange = exchange_of(
         headers={"content-type": kind} if kind else {}, passthroughBehavior=behaviour, requestTemplates=templates
     )
     if body is None:
@@ -55,7 +55,7 @@ def test_headers_pass_by_mapping_alone() -> None:
         "integration.request.querystring.Version": "stageVariables.colour",
         "integration.request.path.key": "context.stage",
     }
-    built = build(asked(headers=headers, requestParameters=parameters))
+    built = build(exchange_of(headers=headers, requestParameters=parameters))
     assert built.headers == {
         "content-type": "text/csv",
         "accept": "application/json",
@@ -71,7 +71,7 @@ def test_a_template_overrides_what_is_mapped() -> None:
         '#set($context.requestOverride.querystring.q = "d")body'
     )
     parameters = {"integration.request.header.x-a": "'a'"}
-    built = build(asked(requestTemplates={"application/json": text}, requestParameters=parameters))
+    built = build(exchange_of(requestTemplates={"application/json": text}, requestParameters=parameters))
     assert (built.headers["x-a"], built.path, built.query, built.body) == ("b", {"key": "c"}, {"q": "d"}, b"body")
 
 

@@ -25,15 +25,15 @@ class Target:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                self._say(outer.health)
+                self._answer(outer.health)
 
             def do_POST(self) -> None:
                 outer.asked += 1
                 outer.paths.append(self.path)
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                self._say(outer.status)
+                self._answer(outer.status)
 
-            def _say(self, status: int) -> None:
+            def _answer(self, status: int) -> None:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(outer.name)))
                 self.end_headers()

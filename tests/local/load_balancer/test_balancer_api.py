@@ -30,7 +30,7 @@ def _dimensions(balancer: str, group: str) -> list[dict[str, str]]:
     ]
 
 
-def _rang(cloudwatch: Any, alarm: str) -> bool:
+def _fired(cloudwatch: Any, alarm: str) -> bool:
     rows = cloudwatch.describe_alarm_history(AlarmName=alarm, HistoryItemType="StateUpdate")["AlarmHistoryItems"]
     return any("to ALARM" in row["HistorySummary"] for row in rows)
 
@@ -157,7 +157,7 @@ def test_requests_are_counted_by_group_and_an_alarm_fires(
     cloud.clock_scale(120)
     try:
         for kind in ("5xx", "slow"):
-            wait_for(lambda kind=kind: _rang(cloudwatch, f"{name}-{kind}"))
+            wait_for(lambda kind=kind: _fired(cloudwatch, f"{name}-{kind}"))
     finally:
         cloud.clock_scale(1)
 

@@ -16,11 +16,11 @@ class _Unreached(http.server.BaseHTTPRequestHandler):
     """Responds like the embedded cloud."""
 
     code = connect_timeouts.CODE
-    asked = 0
+    connections = 0
 
     def do_POST(self) -> None:
         """Count the request, and return the error code."""
-        type(self).asked += 1
+        type(self).connections += 1
         content = json.dumps({"__type": self.code, "message": "https://sqs.test/ no endpoint of sqs"}).encode()
         self.send_response(400)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
@@ -52,12 +52,12 @@ def test_the_error_is_botocores_and_says_what_is_missing(address: str, monkeypat
     """One request without retry: a timeout there costs minutes."""
     for name, value in connect_timeouts.ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    before = _Unreached.asked
+    before = _Unreached.connections
 
     with pytest.raises(botocore.exceptions.ConnectTimeoutError, match=r'"https://sqs.test/": no endpoint of sqs'):
         _client(address).list_queues()  # type: ignore[attr-defined]
 
-    assert _Unreached.asked == before + 1
+    assert _Unreached.connections == before + 1
 
 
 def test_without_the_variable_it_is_a_client_error(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ class Plane:
     sqs: Any
     role: str
     queue: str
-    heard: list[dict[str, Any]] = field(default_factory=list)
+    received_events: list[dict[str, Any]] = field(default_factory=list)
 
     def wait(self, done: Callable[[], Any], what: str, seconds: float = 60) -> Any:
         """Return the first true result of ``done``."""
@@ -128,9 +128,9 @@ class Plane:
         def received() -> list[dict[str, Any]] | None:
             answer = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
             for message in answer.get("Messages", []):
-                self.heard.append(json.loads(message["Body"]))
+                self.received_events.append(json.loads(message["Body"]))
                 self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
-            found = [event for event in self.heard if wanted(event)]
+            found = [event for event in self.received_events if wanted(event)]
             return found if len(found) >= count else None
 
         found: list[dict[str, Any]] = self.wait(received, "the event")

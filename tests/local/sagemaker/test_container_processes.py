@@ -258,8 +258,8 @@ def test_a_forked_job_is_what_a_started_one_would_be(tmp_path: Path) -> None:
         )
         assert isinstance(process, ForkedModule)
         with process.stdout:
-            said = process.stdout.read().decode()
-        ended.append((process.wait(timeout=60), said, (root / "output" / "failure").read_text()))
+            output = process.stdout.read().decode()
+        ended.append((process.wait(timeout=60), output, (root / "output" / "failure").read_text()))
     (tmp_path / "started" / "output").mkdir(parents=True)
     started = subprocess.run(
         [*TRAIN, "a.py"],

@@ -72,13 +72,13 @@ def test_a_stack_with_a_reference_to_nothing_is_refused(cloud, unique) -> None:
     """By CreateStack, change set and ValidateTemplate; no stack exists afterwards."""
     client = cloud.client("cloudformation")
     body = json.dumps({"Resources": {"Queue": {"Type": QUEUE, "DependsOn": "Missing"}}})
-    said = "Unresolved resource dependencies \\[Missing\\]"
+    refusal = "Unresolved resource dependencies \\[Missing\\]"
 
-    with pytest.raises(ClientError, match=said):
+    with pytest.raises(ClientError, match=refusal):
         client.create_stack(StackName=unique, TemplateBody=body)
-    with pytest.raises(ClientError, match=said):
+    with pytest.raises(ClientError, match=refusal):
         client.create_change_set(StackName=unique, ChangeSetName="one", ChangeSetType="CREATE", TemplateBody=body)
-    with pytest.raises(ClientError, match=said):
+    with pytest.raises(ClientError, match=refusal):
         client.validate_template(TemplateBody=body)
     with pytest.raises(ClientError, match="does not exist"):
         client.describe_stacks(StackName=unique)

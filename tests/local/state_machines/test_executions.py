@@ -323,7 +323,7 @@ def test_tells_the_default_bus_of_every_end_once(
         assert ended(arn)["status"] == status
     received: list[dict[str, Any]] = []
 
-    def all_heard() -> bool:
+    def all_received() -> bool:
         for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             received.append(json.loads(message["Body"]))
@@ -331,7 +331,7 @@ def test_tells_the_default_bus_of_every_end_once(
             arns.values()
         )
 
-    wait_for(all_heard)
+    wait_for(all_received)
     events.remove_targets(Rule="ends", Ids=["q"])
     events.delete_rule(Name="ends")
     for status, arn in arns.items():

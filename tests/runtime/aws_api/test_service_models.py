@@ -64,7 +64,7 @@ def test_a_finding_is_botocores(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "names"),
     [
         ({"ModelName": "m"}, ["", "False"]),
         (
@@ -77,7 +77,7 @@ def test_a_finding_is_botocores(monkeypatch: pytest.MonkeyPatch):
         ),
     ],
 )
-def test_a_valid_machine_of_known_operations_loads_no_botocore(arguments: dict[str, str], told: list[str]):
+def test_a_valid_machine_of_known_operations_loads_no_botocore(arguments: dict[str, str], names: list[str]):
     """Importing botocore and reading its models takes time at each synthesis."""
     machine = {
         "QueryLanguage": "JSONata",
@@ -100,4 +100,4 @@ def test_a_valid_machine_of_known_operations_loads_no_botocore(arguments: dict[s
         [sys.executable, "-c", program, json.dumps(machine)], check=True, capture_output=True, text=True
     )
 
-    assert result.stdout.splitlines() == told
+    assert result.stdout.splitlines() == names

@@ -65,7 +65,7 @@ class Registry:
         """Expect the deletion of a package."""
         self.stub.add_response("delete_model_package", {}, {"ModelPackageName": f"{ARN}{version}"})
 
-    def says(self, operation: str, message: str, code: str = "ValidationException") -> None:
+    def refuses_with(self, operation: str, message: str, code: str = "ValidationException") -> None:
         """Fail with an error of SageMaker."""
         self.stub.add_client_error(operation, code, message)
 
@@ -158,8 +158,8 @@ def test_a_group_or_package_that_is_gone_is_fine() -> None:
     """It was deleted manually."""
     registry = Registry()
     registry.lists(1)
-    registry.says("delete_model_package", "Model package does not exist.")
-    registry.says("list_model_packages", "Model Package Group does not exist.")
+    registry.refuses_with("delete_model_package", "Model package does not exist.")
+    registry.refuses_with("list_model_packages", "Model Package Group does not exist.")
 
     assert registry.sweep() == 1
 
@@ -170,7 +170,7 @@ def test_fails_with_what_sagemaker_says(operation: str) -> None:
     registry = Registry()
     if operation == "delete_model_package":
         registry.lists(1)
-    registry.says(operation, "not authorized", "AccessDeniedException")
+    registry.refuses_with(operation, "not authorized", "AccessDeniedException")
 
     with pytest.raises(ClientError, match="not authorized"):
         registry.sweep()

@@ -21,7 +21,7 @@ class FakeCluster:
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
         self.managers: dict[str, dict[tuple[str, str], set[Field]]] = {}
-        self.asked: list[tuple[str, str, dict[str, str], Any]] = []
+        self.requests: list[tuple[str, str, dict[str, str], Any]] = []
         self.headers: list[dict[str, str]] = []
         self.faults: list[tuple[str, str, int, Any, dict[str, str]]] = []
         self.token = ""
@@ -30,7 +30,7 @@ class FakeCluster:
     @property
     def writes(self) -> list[tuple[str, str]]:
         """Return verbs and paths of effective requests, in order."""
-        return [(verb, path) for verb, path, query, _ in self.asked if verb != "GET" and "dryRun" not in query]
+        return [(verb, path) for verb, path, query, _ in self.requests if verb != "GET" and "dryRun" not in query]
 
     def fail(self, verb: str, part: str, status: int, body: Any = None, **headers: str) -> None:
         """Fail the next request of a verb whose path and query contain a part; status 0 drops the connection."""
@@ -157,7 +157,7 @@ def _handler(cluster: FakeCluster) -> type[BaseHTTPRequestHandler]:
             sent = json.loads(self.rfile.read(length)) if length else None
             parts = urlsplit(self.path)
             query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-            cluster.asked.append((self.command, parts.path, query, sent))
+            cluster.requests.append((self.command, parts.path, query, sent))
             cluster.headers.append(dict(self.headers.items()))
             fault = next((f for f in cluster.faults if f[0] == self.command and f[1] in self.path), None)
             if fault is not None:
@@ -165,16 +165,16 @@ def _handler(cluster: FakeCluster) -> type[BaseHTTPRequestHandler]:
                 if fault[2] == 0:
                     self.close_connection = True
                     return
-                self._say(fault[2], fault[3], fault[4])
+                self._answer(fault[2], fault[3], fault[4])
                 return
             if cluster.token and self.headers["Authorization"] != f"Bearer {cluster.token}":
-                self._say(401, _status(401, "Unauthorized", "Unauthorized"), {})
+                self._answer(401, _status(401, "Unauthorized", "Unauthorized"), {})
                 return
-            self._say(*cluster.answer(self.command, self.path, sent, self.headers.get("Content-Type", "")), {})
+            self._answer(*cluster.answer(self.command, self.path, sent, self.headers.get("Content-Type", "")), {})
 
         do_GET = do_PATCH = do_DELETE = do_POST = _any  # noqa: N815 - http.server's own names
 
-        def _say(self, status: int, document: Any, headers: dict[str, str]) -> None:
+        def _answer(self, status: int, document: Any, headers: dict[str, str]) -> None:
             body = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():

@@ -88,7 +88,7 @@ def test_apply_says_who_and_never_forces(fake: FakeCluster) -> None:
     """Uses our field manager, strict field validation and the bearer token."""
     made = _cluster(fake).apply(_DEPLOYMENT)
 
-    verb, path, query, sent = fake.asked[0]
+    verb, path, query, sent = fake.requests[0]
     assert (verb, path) == ("PATCH", _PATH)
     assert query == {"fieldManager": "mlops-constructs", "fieldValidation": "Strict", "force": "false"}
     assert sent == _DEPLOYMENT
@@ -140,7 +140,7 @@ def test_a_field_of_somebody_else_is_a_conflict_and_the_same_value_is_not(fake: 
         cluster.apply(_DEPLOYMENT)
 
     assert [(c.field, c.manager) for c in error.value.conflicts] == [(".spec.revisionHistoryLimit", "kubectl-edit")]
-    assert len(fake.asked) == 2  # not retried
+    assert len(fake.requests) == 2  # not retried
     assert fake.objects[_PATH]["spec"]["revisionHistoryLimit"] == 9
 
 
@@ -150,7 +150,7 @@ def test_scale_changes_the_number_of_pods_alone(fake: FakeCluster) -> None:
     cluster.apply(_DEPLOYMENT)
     cluster.scale(ref(_DEPLOYMENT), 4)
 
-    assert fake.asked[1][:2] == ("PATCH", f"{_PATH}/scale")
+    assert fake.requests[1][:2] == ("PATCH", f"{_PATH}/scale")
     assert fake.headers[1]["Content-Type"] == "application/merge-patch+json"
     assert fake.objects[_PATH]["spec"]["replicas"] == 4
 
@@ -162,7 +162,7 @@ def test_delete_is_of_the_one_that_was_seen(fake: FakeCluster) -> None:
 
     with pytest.raises(ClusterError, match="UID in the precondition"):
         cluster.delete(ref(_DEPLOYMENT), uid="another")
-    assert len(fake.asked) == 2  # not retried
+    assert len(fake.requests) == 2  # not retried
     assert cluster.delete(ref(_DEPLOYMENT), uid=uid) is True
     assert fake.objects == {}
 
@@ -176,7 +176,7 @@ def test_what_passes_is_tried_again(fake: FakeCluster, status: int) -> None:
 
     _cluster(fake, sleep=waits).apply(_DEPLOYMENT)
 
-    assert len(fake.asked) == 3
+    assert len(fake.requests) == 3
     assert waits == [0.5, 1.0]
     assert _PATH in fake.objects
 
@@ -200,7 +200,7 @@ def test_trying_has_an_end(fake: FakeCluster) -> None:
     with pytest.raises(ClusterError, match=r"etcd leader changed \(HTTP 503\)"):
         _cluster(fake, sleep=waits).apply(_DEPLOYMENT)
 
-    assert len(fake.asked) == 6
+    assert len(fake.requests) == 6
     assert sum(waits) < 30
 
 
@@ -213,7 +213,7 @@ def test_what_does_not_pass_is_said_at_once(fake: FakeCluster, status: int) -> N
         _cluster(fake).apply(_DEPLOYMENT)
 
     assert error.value.status == status
-    assert len(fake.asked) == 1
+    assert len(fake.requests) == 1
 
 
 def test_an_expired_token_is_signed_anew_once(fake: FakeCluster) -> None:
@@ -228,7 +228,7 @@ def test_an_expired_token_is_signed_anew_once(fake: FakeCluster) -> None:
 
     with pytest.raises(ClusterError, match="the cluster has no access entry for this role: create one"):
         cluster.apply(_DEPLOYMENT)
-    assert len(fake.asked) == 5
+    assert len(fake.requests) == 5
 
 
 def test_no_error_and_no_log_shows_the_token(fake: FakeCluster, caplog: pytest.LogCaptureFixture) -> None:

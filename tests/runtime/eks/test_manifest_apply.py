@@ -34,9 +34,9 @@ def test_all_is_tried_before_anything_is_applied(fake: FakeCluster) -> None:
     """In the manifests' order; pods come last, before their autoscalers."""
     applied = apply(_cluster(fake), SERVING)
 
-    dry = [path for _, path, query, _ in fake.asked if "dryRun" in query]
+    dry = [path for _, path, query, _ in fake.requests if "dryRun" in query]
     assert dry == [path(ref(manifest)) for manifest in SERVING]
-    assert fake.asked[len(SERVING) - 1][2]["dryRun"] == "All"
+    assert fake.requests[len(SERVING) - 1][2]["dryRun"] == "All"
     assert applied.objects == tuple(ref(manifest) for manifest in SERVING)
     assert _kinds(fake) == [
         "services",
@@ -57,7 +57,7 @@ def test_manifests_with_problems_never_reach_the_cluster(fake: FakeCluster) -> N
 
     with pytest.raises(ManifestError, match=r"image must be by digest.*but matches those of 0"):
         apply(_cluster(fake), broken)
-    assert fake.asked == []
+    assert fake.requests == []
 
 
 @pytest.mark.parametrize("position", range(len(SERVING)))
@@ -119,7 +119,7 @@ def test_a_conflict_is_seen_before_anything_is_written(fake: FakeCluster) -> Non
     cluster = _cluster(fake)
     apply(cluster, SERVING)
     fake.update(_SCALER, "kubectl-edit", {"spec": {"maxReplicas": 50}})
-    fake.asked.clear()
+    fake.requests.clear()
     more = replace(VERSION, config="demand-forecast-ffffffff")
 
     with pytest.raises(ConflictError, match=r"\.spec\.maxReplicas is managed by 'kubectl-edit'"):
@@ -144,7 +144,7 @@ def test_a_slot_goes_to_rest_whatever_the_autoscaler_manages(fake: FakeCluster) 
     cluster = _cluster(fake)
     apply(cluster, SERVING)
     fake.update(_DEPLOYMENT, "kube-controller-manager", {"spec": {"replicas": 5}})
-    fake.asked.clear()
+    fake.requests.clear()
     applied = apply(cluster, IDLE)
 
     assert [str(reference) for reference in applied.removed] == [
@@ -202,16 +202,16 @@ def test_a_new_namespace_comes_before_what_stands_in_it(fake: FakeCluster) -> No
     made = [*tenant_manifests(TENANT), *service_manifests(SPEC)]
     apply(_cluster(fake), made)
 
-    requested = [(verb, path.split("/")[-2], "dryRun" in query) for verb, path, query, _ in fake.asked]
+    requested = [(verb, path.split("/")[-2], "dryRun" in query) for verb, path, query, _ in fake.requests]
     assert requested[:3] == [
         ("GET", "namespaces", False),
         ("PATCH", "namespaces", True),
         ("PATCH", "namespaces", False),
     ]
     assert [dry for _, _, dry in requested[3:]] == [True] * 9 + [False] * 9
-    fake.asked.clear()
+    fake.requests.clear()
     apply(_cluster(fake), made)
-    assert ["dryRun" in query for _, _, query, _ in fake.asked[1:]] == [True] * 10 + [False] * 10
+    assert ["dryRun" in query for _, _, query, _ in fake.requests[1:]] == [True] * 10 + [False] * 10
 
 
 def test_a_refusal_inside_a_new_namespace_names_the_namespace(fake: FakeCluster) -> None:
@@ -234,7 +234,7 @@ def test_every_kind_has_its_place_in_a_deletion() -> None:
 def _everything(fake: FakeCluster) -> list[Manifest]:
     made = [*service_manifests(SPEC), *SERVING, *slot_manifests(SPEC, "green", VERSION, replicas="idle")]
     apply(_cluster(fake), made)
-    fake.asked.clear()
+    fake.requests.clear()
     return made
 
 

@@ -39,7 +39,7 @@ class Balancer:
         return _Answer(*answer)
 
 
-def asked(*answers: Any) -> tuple[Reply, Balancer]:
+def called(*answers: Any) -> tuple[Reply, Balancer]:
     """Call the green slot and return the result."""
     balancer, seconds = Balancer(*answers), iter(range(100))
     caller = SlotCaller(urls=URLS, post=balancer, timer=lambda: next(seconds) / 100, pause=lambda _: None)
@@ -48,14 +48,14 @@ def asked(*answers: Any) -> tuple[Reply, Balancer]:
 
 def test_a_slot_is_asked_by_its_own_listener() -> None:
     """The id distinguishes it from clients' calls in captures; the time is that of the single call."""
-    reply, balancer = asked((200, b'{"predictions": [6.0]}'))
+    reply, balancer = called((200, b'{"predictions": [6.0]}'))
     assert reply == Reply(numbers=(6.0,), milliseconds=pytest.approx(10))
     assert balancer.sent == [(f"{URLS['green']}/invocations", REQUEST.body.encode(), "application/json", "id-1")]
 
 
 def test_an_answer_of_the_load_balancer_is_asked_again() -> None:
     """For a pod that stops, or a closed connection: the slot responds then, with unknown latency."""
-    reply, balancer = asked((502, b"<html>"), (503, b"<html>"), GONE, (200, b'{"predictions": [6.0]}'))
+    reply, balancer = called((502, b"<html>"), (503, b"<html>"), GONE, (200, b'{"predictions": [6.0]}'))
     assert (reply.numbers, reply.milliseconds, reply.was_retried) == ((6.0,), None, True)
     assert len(balancer.sent) == 4
 
@@ -71,7 +71,7 @@ def test_an_answer_of_the_load_balancer_is_asked_again() -> None:
 )
 def test_what_is_no_answer_is_the_slots_problem(answers: list[Any], problem: str) -> None:
     """A rejection, a timeout, no pod for long, an error with status 200."""
-    reply, balancer = asked(*answers)
+    reply, balancer = called(*answers)
     assert reply.problem is not None
     assert problem in reply.problem
     assert balancer.answers == []
@@ -81,9 +81,9 @@ def test_a_load_balancer_that_does_not_answer_says_nothing_of_the_model() -> Non
     """The check has no verdict."""
     error = EndpointConnectionError(endpoint_url=URLS["green"])
     with pytest.raises(GoldenCallError, match="slot 'green' could not be called: Could not connect"):
-        asked(error)
+        called(error)
     with pytest.raises(GoldenCallError, match="slot 'green' could not be called: Connection was closed"):
-        asked(*[GONE] * 4)
+        called(*[GONE] * 4)
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ class Elb:
     """A client with one rule."""
 
     def __init__(self, *rules: dict[str, Any]) -> None:
-        self.rules, self.asked = list(rules), []
+        self.rules, self.requests = list(rules), []
 
     def describe_rules(self, **arguments: Any) -> dict[str, Any]:
         """DescribeRules."""
-        self.asked.append(arguments)
+        self.requests.append(arguments)
         return {"Rules": self.rules}
 
 
@@ -49,7 +49,7 @@ def test_reads_weights_and_slots(fake: Any) -> None:
     assert slots.states["green"].version == VERSION
     assert slots.states["blue"].version is None
     assert (slots.rule, slots.target_groups) == (EKS.rule, EKS.target_groups)
-    assert elb.asked == [{"RuleArns": [EKS.rule]}]
+    assert elb.requests == [{"RuleArns": [EKS.rule]}]
 
 
 def test_a_rule_that_is_gone_is_an_error(fake: Any) -> None:

@@ -38,7 +38,7 @@ def table(shop):
     return shop.client.table("stock_v1")
 
 
-def said(file) -> tuple[object, ...]:
+def facts(file) -> tuple[object, ...]:
     """Return a file's manifest entry without name, path and size."""
     return (
         file.partition[0],
@@ -58,11 +58,11 @@ def test_files_are_those_of_pyiceberg(table):
     kinds = table.schema().as_arrow()
     given = given.cast(pa.schema([pa.field(f.name, f.type, kinds.field(f.name).nullable) for f in given.schema]))
 
-    ours = sorted(data_files(table.metadata, rows, table.io, ingest_id=ID), key=said)
-    theirs = sorted(_dataframe_to_data_files(table.metadata, given, table.io), key=said)
+    ours = sorted(data_files(table.metadata, rows, table.io, ingest_id=ID), key=facts)
+    theirs = sorted(_dataframe_to_data_files(table.metadata, given, table.io), key=facts)
 
     assert len(ours) > 20
-    assert [said(file) for file in ours] == [said(file) for file in theirs]
+    assert [facts(file) for file in ours] == [facts(file) for file in theirs]
     for one, other in zip(ours, theirs, strict=True):
         assert pq.read_table(one.file_path).equals(pq.read_table(other.file_path), check_metadata=True)
 

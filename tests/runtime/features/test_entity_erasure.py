@@ -462,11 +462,11 @@ def test_a_file_that_is_missing_or_damaged_is_named(filled, kind, damage):
     path = Path(place.removeprefix("file://"))
     damage(path)
     files = sorted(filled.path.rglob("*"))
-    kind_told = "data file" if kind == "data file" else "manifest"
+    kind_named = "data file" if kind == "data file" else "manifest"
 
     with pytest.raises(
         (MissingFileError, DamagedFileError),
-        match=rf"^{kind_told} .*{path.name} (is missing|cannot be read).*restore it",
+        match=rf"^{kind_named} .*{path.name} (is missing|cannot be read).*restore it",
     ):
         filled.new_client().erase({"store_id": "1"}, reason="T-1", in_use=())
     assert sorted(filled.path.rglob("*")) == files

@@ -89,7 +89,7 @@ def expected(semantics, rows, features, life, nanoseconds=0):
     ]
 
 
-def lives(life) -> dict:
+def lifetimes(life) -> dict:
     """Return the arguments of a group for a lifetime in ticks."""
     return {} if life is None else {"ttl": timedelta(microseconds=life[0]), "ttl_inclusive": life[1]}
 
@@ -100,7 +100,9 @@ def lives(life) -> dict:
 @given(rows=ENTITIES, features=FEATURES | RESTATED, life=LIVES)
 def test_plan_equals_the_oracle(plan, semantics, rows, features, life):
     """Covers late rows, restatements, ties, expiry at both bounds, duplicates, unknown keys, null and NaN."""
-    result = point_in_time(entity_rows(rows), "at", [group(features, **lives(life))], semantics=semantics, plan=plan)
+    result = point_in_time(
+        entity_rows(rows), "at", [group(features, **lifetimes(life))], semantics=semantics, plan=plan
+    )
     assert differing(result, COLUMNS, expected(semantics, rows, features, life)) == []
     assert result["row_id"].to_pylist() == list(range(len(rows)))
     assert list(zip(result["store_id"].to_pylist(), result["sku"].to_pylist(), strict=True)) == [r[:2] for r in rows]
@@ -125,7 +127,7 @@ def test_units_and_zones_of_entity_times_do_not_change_the_moment(
     table = entity_rows(rows)
     moments = pa.array([(BASE + tick) * (1000 if unit == "ns" else 1) + finer for *_, tick in rows], pa.int64())
     table = table.set_column(2, "at", moments.cast(pa.timestamp(unit, zone)))
-    stock = group(features, **lives(life))
+    stock = group(features, **lifetimes(life))
     result = point_in_time(table, "at", [stock], semantics=semantics, plan=plan)
     assert differing(result, COLUMNS, expected(semantics, rows, features, life, finer)) == []
     assert result.schema.field("at").type == pa.timestamp(unit, zone)

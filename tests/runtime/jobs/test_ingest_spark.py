@@ -333,7 +333,7 @@ class Cloud:
         pq.write_table(batch, target, row_group_size=150)
         self.s3.put_object(Bucket="incoming", Key=f"incoming/stock_v1/{name}.parquet", Body=target.getvalue())
 
-    def heard(self) -> list[tuple[str, str]]:
+    def received_events(self) -> list[tuple[str, str]]:
         """Return detail type and outcome of the events so far."""
         messages = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", [])
         bodies = [json.loads(message["Body"]) for message in messages]
@@ -370,7 +370,7 @@ def test_the_job_ingests_or_rejects_what_was_delivered(spark, cloud, capsys):
     assert len(table.metadata.snapshots) == 1
     report = json.loads(cloud.s3.get_object(Bucket="incoming", Key="rejected/stock_v1/bad.json")["Body"].read())
     assert "event_time is later than now" in report["problems"][0]
-    assert cloud.heard() == [
+    assert cloud.received_events() == [
         ("MLOps Features Ingested", "INGESTED"),
         ("MLOps Features Ingested", "INGESTED"),
         ("MLOps Features Rejected", "REJECTED"),

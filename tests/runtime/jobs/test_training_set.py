@@ -372,16 +372,21 @@ def test_a_set_without_a_manifest_was_not_built(built: SimpleNamespace) -> None:
         check(built)
 
 
-@pytest.mark.parametrize("asked", ["SHA256", None])
-def test_s3_is_asked_for_the_hash_that_it_keeps(monkeypatch: pytest.MonkeyPatch, asked: str | None) -> None:
+@pytest.mark.parametrize("checksum", ["SHA256", None])
+def test_s3_is_asked_for_the_hash_that_it_keeps(monkeypatch: pytest.MonkeyPatch, checksum: str | None) -> None:
     """The object is read if S3 has no hash; a missing object has none."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="sets")
-        s3.put_object(Bucket="sets", Key="a", Body=b"rows", **({} if asked is None else {"ChecksumAlgorithm": asked}))
+        s3.put_object(
+            Bucket="sets",
+            Key="a",
+            Body=b"rows",
+            **({} if checksum is None else {"ChecksumAlgorithm": checksum}),
+        )
         objects = Objects("s3://sets", s3=s3)
-        if asked is not None:
+        if checksum is not None:
             monkeypatch.setattr(objects, "get", lambda _key: pytest.fail("read"))
         assert objects.digest("a") == (4, hashlib.sha256(b"rows").hexdigest())
         assert objects.digest("b") is None

@@ -183,9 +183,9 @@ def test_it_asks_for_what_is_written() -> None:
     """Six panels use only metrics of the exporter, for the selected endpoints."""
     made = grafana_dashboard()
     queries = [target["expr"] for panel in made["panels"] for target in panel["targets"]]
-    asked = set(re.findall(r"mlops_\w+", json.dumps(made)))
+    queried = set(re.findall(r"mlops_\w+", json.dumps(made)))
     assert (len(queries), made["schemaVersion"]) == (6, 39)
-    assert asked <= FAMILIES.keys()
+    assert queried <= FAMILIES.keys()
     assert all('endpoint=~"$endpoint"' in query for query in queries)
     assert {variable["name"] for variable in made["templating"]["list"]} == {"datasource", "endpoint"}
 

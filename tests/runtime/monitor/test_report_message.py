@@ -108,7 +108,7 @@ PRICE = replace(
 STORE = replace(PRICE, name="store", p_value=1e-12, description="level 'X' never seen before: 1.2 % of rows")
 
 
-def said(evidence: Evidence, spec: MonitorSpec | None = None) -> str:
+def message_of(evidence: Evidence, spec: MonitorSpec | None = None) -> str:
     """Return the verdict on the evidence."""
     return verdict(report_of(evidence, spec or MonitorSpec()))
 
@@ -152,7 +152,7 @@ def said(evidence: Evidence, spec: MonitorSpec | None = None) -> str:
 )  # fmt: skip
 def test_a_sentence_for_each_state(change: dict[str, Any], expected: str) -> None:
     """Lists drift by effect and windows, the most certain first, and quality with its interval."""
-    assert said(changed(MEASURED, **change)) == f"demand-forecast: {expected}"
+    assert message_of(changed(MEASURED, **change)) == f"demand-forecast: {expected}"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_calls_of_the_model_before_are_not_denied(rows: int, expected: str) -> N
     """In the window of a rollout, the sentence covers only the calls since then."""
     live = replace(MEASURED.live, since="2017-08-10T12:00:00.5Z")
     traffic = replace(MEASURED.traffic, invocations=rows, rows=rows)
-    assert expected in said(changed(MEASURED, live=live, rows=rows, traffic=traffic, quality=None, counts=None))
+    assert expected in message_of(changed(MEASURED, live=live, rows=rows, traffic=traffic, quality=None, counts=None))
 
 
 def test_other_monitors_are_named_where_they_found_something() -> None:
@@ -178,7 +178,7 @@ def test_other_monitors_are_named_where_they_found_something() -> None:
     bias = BiasMetric(facet="sex", facet_value="f", metric=metric, stage="pre_training")
     slow = Measured(name="p99", value=120.0, limit=90.0, violated=True)
     evidence = changed(MEASURED, bias=BiasResult(metrics=(bias,)), latency=LatencyResult(calls=500, metrics=(slow,)))
-    assert said(evidence).endswith(
+    assert message_of(evidence).endswith(
         "bias moved: DPL of sex=f 0.21, 0.18 to 0.24; the model is slow: p99 120 ms, at most 90"
     )
 

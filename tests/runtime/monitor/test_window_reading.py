@@ -63,7 +63,7 @@ def play(timeline: Timeline, objects: list[Captured], calls: set[int], at: int) 
 @SLOW
 def test_there_is_always_one_state_and_every_object_counts_once(objects: list[Captured], calls: set[int]) -> None:
     """States follow from the objects that arrived and were counted; in the end each counted object is in one hour."""
-    timeline, told_late = Timeline(window=WINDOW, every=EVERY, spec=SPEC), 0
+    timeline, late = Timeline(window=WINDOW, every=EVERY, spec=SPEC), 0
     for at in range(EVERY, HOURS + 30 + EVERY, EVERY):
         play(timeline, objects, calls, at)
         report = timeline.run(at)
@@ -90,7 +90,7 @@ def test_there_is_always_one_state_and_every_object_counts_once(objects: list[Ca
         assert problems[UNCOUNTED] == len([o for o in landed if o.hour in inside]) - len(
             [o for o in counted if o.hour in inside]
         )
-        told_late += problems[LATE]
+        late += problems[LATE]
     everything = Window(START, START + HOURS * HOUR)
     by_hour = timeline.store.counts_by_hour("v", everything)
     keys = [key for counted_at in by_hour.values() for found in counted_at.values() for key in found]
@@ -98,7 +98,7 @@ def test_there_is_always_one_state_and_every_object_counts_once(objects: list[Ca
     expected_objects = [o for o in objects if o.waits is not None]
     assert (total.rows, total.objects or 0) == (sum(o.rows for o in expected_objects), len(expected_objects))
     # a run at hour t decides on the hours before t; objects counted after the run that follows their hour are late
-    assert told_late == sum(
+    assert late == sum(
         o.hour // EVERY != (o.hour + o.arrives + (o.waits or 0)) // EVERY for o in expected_objects if _seen(o)
     )
     assert timeline.failed == []

@@ -135,11 +135,11 @@ class MemoryBus:
 
     def __init__(self) -> None:
         """Start without events."""
-        self.heard: list[dict[str, Any]] = []
+        self.received_events: list[dict[str, Any]] = []
 
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
         """Record the events."""
-        self.heard += [json.loads(entry["Detail"]) for entry in Entries]
+        self.received_events += [json.loads(entry["Detail"]) for entry in Entries]
         return {"FailedEntryCount": 0, "Entries": [{}]}
 
 

@@ -61,7 +61,7 @@ class _Guarded:
         )
         return guard.handle(Message(id="m1", body=json.dumps(event), sent=NOW))
 
-    def asked(self, arn: str | None) -> str:
+    def outcome(self, arn: str | None) -> str:
         """Return the package of an execution's input."""
         described = self.releasing.world.stepfunctions.describe_execution(executionArn=arn)
         return from_json(ReleaseRequest, described["input"]).package_arn
@@ -83,7 +83,7 @@ def test_an_approval_starts_one_execution(guarded: _Guarded) -> None:
     package = guarded.releasing.package()
     arn = guarded.handle(_approved(package))
 
-    assert guarded.asked(arn) == package
+    assert guarded.outcome(arn) == package
     assert guarded.handle(_approved(package)) == arn
     assert guarded.handle(_approved(package) | {"id": "e2"}) == arn
     assert len(guarded.releasing.world.executions("Release")) == 1
@@ -102,7 +102,7 @@ def test_the_schedule_asks_for_the_newest_approved_package(guarded: _Guarded) ->
     guarded.releasing.package("PendingManualApproval", model_sha256="8" * 64)
 
     first = guarded.handle(RECHECK)
-    assert guarded.asked(first) == newest
+    assert guarded.outcome(first) == newest
     assert guarded.handle(RECHECK) == first
     assert guarded.handle(RECHECK | {"id": "e9"}) != first
 
@@ -116,9 +116,9 @@ def test_a_promotion_is_released_when_its_probation_is_over(guarded: _Guarded) -
     assert guarded.handle(RECHECK) is None
     world.point(world.pointer("v1", package, probation_until=NOW.isoformat()))
 
-    assert guarded.asked(guarded.handle(RECHECK)) == package
+    assert guarded.outcome(guarded.handle(RECHECK)) == package
     arn = guarded.handle(FINISHED)
-    assert guarded.asked(arn) == package
+    assert guarded.outcome(arn) == package
     assert guarded.handle(FINISHED | {"id": "e7"}) == arn
 
 

@@ -48,7 +48,7 @@ class Bus:
         return {"State": "DISABLED" if "off" in Name else "ENABLED"}
 
     @property
-    def told(self) -> list[ServedState]:
+    def sent_states(self) -> list[ServedState]:
         """Return the reports to the source."""
         return [from_json(ServedState, json.loads(each["Detail"])["attributes"]["served"]) for each in self.put]
 
@@ -192,7 +192,7 @@ def test_an_account_in_the_middle_tells_its_source(models: ServedModels, place: 
     """In its own event, because events are forwarded once; by the bindings of the source's releases."""
     middle = between(models, place)
     send(middle, event())
-    (reported,) = bus.told
+    (reported,) = bus.sent_states
 
     assert (bus.put[0]["EventBusName"], bus.put[0]["Source"]) == ("unit", "mlops.demand")
     assert bus.put[0]["DetailType"] == "MLOps Model Served"
@@ -206,9 +206,9 @@ def test_the_schedule_tells_again(models: ServedModels, place: Any, bus: Bus) ->
     middle = between(models, place)
     send(middle, event())
     send(middle, TICK)
-    assert bus.told[0] == bus.told[1]
+    assert bus.sent_states[0] == bus.sent_states[1]
     send(models, TICK)
-    assert len(bus.told) == 2
+    assert len(bus.sent_states) == 2
 
 
 def test_the_schedule_publishes_how_many_rules_are_stopped(
@@ -229,7 +229,7 @@ def test_an_event_that_the_bus_does_not_take_stays_in_the_queue(models: ServedMo
         send(middle, event())
     bus.refuses = False
     send(middle, TICK)
-    assert [each.at for each in bus.told] == [at(10)]
+    assert [each.at for each in bus.sent_states] == [at(10)]
 
 
 def test_a_model_of_its_own_is_not_told(models: ServedModels, place: Any, bus: Bus) -> None:
@@ -283,7 +283,7 @@ def test_a_request_goes_on_to_the_source(models: ServedModels, place: Any, bus: 
     detail = json.loads(put["Detail"])
 
     assert (detail["subject"], detail["outcome"], detail["id"]) == (GROUP, "WANTED", "a" * 64)
-    assert (bus.told[0].hops, bus.told[0].name) == (2, "staging")
+    assert (bus.sent_states[0].hops, bus.sent_states[0].name) == (2, "staging")
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_what_the_endpoint_here_serves_is_told(place: Any, models: ServedModels,
     send(here, {**ended, "detail": {**ended["detail"], "subject": "demand-returns"}})
     assert bus.put == []
     send(here, ended)
-    (reported,) = bus.told
+    (reported,) = bus.sent_states
 
     assert reported.serves is not None
     assert (reported.serves.binding, reported.serves.version, reported.hops) == (ONE.record.binding, f"{GROUP}/3", 1)

@@ -202,17 +202,17 @@ def _rows(count: int, day: int) -> pa.Table:
 
 def test_each_ingest_is_found_by_the_id_of_its_event(tmp_path: Path) -> None:
     """Also after later ingests and for repeated events; an unknown id is not found."""
-    told = list[EventDetail]()
-    store = FeatureStoreClient.local(tmp_path, now=lambda: INGESTED, announce=told.append)
+    published = list[EventDetail]()
+    store = FeatureStoreClient.local(tmp_path, now=lambda: INGESTED, announce=published.append)
     for key, count in (("a", 3), ("b", 5), ("a", 3)):
         store.ingest(STOCK, _rows(count, day=count), idempotency_key=key)
     table = store.table("stock_v1")
     metadata = json.loads(Path(table.metadata_location.removeprefix("file://")).read_text())
 
-    assert [rows_of(metadata, detail.id) for detail in told] == [3, 5, 3]
-    assert [detail.attributes["rows"] for detail in told] == ["3", "5", "3"]
+    assert [rows_of(metadata, detail.id) for detail in published] == [3, 5, 3]
+    assert [detail.attributes["rows"] for detail in published] == ["3", "5", "3"]
     assert rows_of(metadata, "0" * 32) is None
-    assert rows_of({}, told[0].id) is None
+    assert rows_of({}, published[0].id) is None
 
 
 def test_the_key_is_the_ledgers() -> None:

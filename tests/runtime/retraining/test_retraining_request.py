@@ -40,14 +40,14 @@ class Aws:
     """All clients in one, with recorded requests and scripted responses."""
 
     def __init__(self, **answers: Any) -> None:
-        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.sent: list[tuple[str, dict[str, Any]]] = []
         self.answers = answers
 
     def __getattr__(self, name: str) -> Any:
         def call(**arguments: Any) -> Any:
             if "Body" in arguments:
                 arguments["Body"] = arguments["Body"].read()
-            self.asked.append((name, arguments))
+            self.sent.append((name, arguments))
             answer = self.answers.get(name, {})
             if isinstance(answer, Exception):
                 raise answer
@@ -78,18 +78,18 @@ def test_archive_and_predictions_lie_below_the_pipelines_prefix(tmp_path: Path) 
         trust="data",
         predictions_uri=f"s3://artifacts/{given}",
     )
-    assert [(name, put["Bucket"], put["Key"], put["Body"]) for name, put in aws.asked] == [
+    assert [(name, put["Bucket"], put["Key"], put["Body"]) for name, put in aws.sent] == [
         ("put_object", "artifacts", f"{root}/model.tar.gz", b"model"),
         ("put_object", "artifacts", given, b"rows"),
     ]
-    assert base64.b64decode(aws.asked[0][1]["ChecksumSHA256"]).hex() == digest
+    assert base64.b64decode(aws.sent[0][1]["ChecksumSHA256"]).hex() == digest
 
 
 def test_a_request_is_an_event_in_the_callers_name() -> None:
     """With the candidate, in the guard's format."""
     aws, candidate = Aws(put_events={"Entries": [{"EventId": "e1"}]}), Candidate(uri="s3://a/b", sha256="a" * 64)
     assert _requests(aws).send(candidate, caller="AROAEXAMPLE:ann", reason="mine") == "e1"
-    (entry,) = aws.asked[0][1]["Entries"]
+    (entry,) = aws.sent[0][1]["Entries"]
     assert (entry["Source"], entry["EventBusName"]) == ("mlops.demand/AROAEXAMPLE:ann", "demand-bus")
     detail = json.loads(entry["Detail"])
     assert (detail["subject"], detail["reason"]) == ("demand-forecast", "mine")
@@ -112,7 +112,7 @@ def test_the_guards_decision_is_read_from_its_row() -> None:
     found = _requests(aws).decision("e1")
     assert found is not None
     assert (found.decision, found.reason) == (Decision.BUSY, "one runs")
-    assert aws.asked[0][1]["Key"] == {"pipeline": {"S": "demand-forecast"}, "item": {"S": "EVENT#e1"}}
+    assert aws.sent[0][1]["Key"] == {"pipeline": {"S": "demand-forecast"}, "item": {"S": "EVENT#e1"}}
 
 
 _OUTPUT = json.dumps({"outcome": "REGISTERED", "reason": "better", "package": "arn:package"})
@@ -157,7 +157,7 @@ def test_nothing_is_published_while_a_run_reads_the_set() -> None:
         _requests(Aws(get_item=held, describe_execution=answer)).require_idle()
     aws = Aws()
     _requests(aws).require_idle()
-    assert [name for name, _ in aws.asked] == ["get_item"]
+    assert [name for name, _ in aws.sent] == ["get_item"]
     denied = ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeExecution")
     with pytest.raises(ClientError, match="AccessDenied"):
         _requests(Aws(get_item=held, describe_execution=denied)).require_idle()

@@ -22,14 +22,14 @@ class Writes:
     """S3 with conditional copies, which moto lacks."""
 
     def __init__(self, s3: Any) -> None:
-        self._s3, self.asked = s3, list[dict[str, Any]]()
+        self._s3, self.requests = s3, list[dict[str, Any]]()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._s3, name)
 
     def copy_object(self, **arguments: Any) -> Any:
         """CopyObject, rejected if the object exists."""
-        self.asked.append(arguments)
+        self.requests.append(arguments)
         if arguments.get("IfNoneMatch") == "*" and "Contents" in self._s3.list_objects_v2(
             Bucket=arguments["Bucket"], Prefix=arguments["Key"]
         ):
@@ -55,7 +55,7 @@ def test_a_model_is_copied_under_its_execution(world: World) -> None:
         "artifact_sha256": hashlib.sha256(b"model").hexdigest(),
     }
     assert _hash(world, KEPT) == hashlib.sha256(b"model").hexdigest()
-    assert (s3.asked[0]["IfNoneMatch"], s3.asked[0]["ChecksumAlgorithm"]) == ("*", "SHA256")
+    assert (s3.requests[0]["IfNoneMatch"], s3.requests[0]["ChecksumAlgorithm"]) == ("*", "SHA256")
 
 
 def test_what_is_kept_stays_whatever_is_written_afterwards(world: World) -> None:

@@ -14,7 +14,7 @@ from mlops_runtime.rollout.evidence_requests import VerdictRequest, bodies_reque
 NEW, OLD, SINCE = "demand-forecast-22222222", "demand-forecast-11111111", "2017-08-01T00:00:00Z"
 
 
-def asked(**rollout: object) -> VerdictRequest:
+def requested(**rollout: object) -> VerdictRequest:
     """Return the request of a rollout."""
     spec = replace(SPEC, rollout=replace(SPEC.rollout, **rollout))  # type: ignore[arg-type]
     return sagemaker_verdict(spec, config=NEW, previous=OLD, since=SINCE)
@@ -22,7 +22,7 @@ def asked(**rollout: object) -> VerdictRequest:
 
 def test_fleets_are_told_apart_by_their_configs() -> None:
     """On one endpoint and variant; errors and calls have one metric."""
-    found = asked()
+    found = requested()
     for fleet, config in ((found.new, NEW), (found.old, OLD)):
         assert fleet.calls == fleet.errors[0]
         assert (fleet.calls.metric, fleet.calls_statistic) == ("InvocationModelErrors", "SampleCount")
@@ -38,8 +38,8 @@ def test_fleets_are_told_apart_by_their_configs() -> None:
 
 def test_defaults_are_those_of_the_checks() -> None:
     """One false alarm in a hundred, and a tolerance of five failures in ten thousand."""
-    assert (asked().false_alarm, asked().tolerated, asked().max_latency_ratio) == (0.01, 0.0005, None)
-    given = asked(false_alarm=0.001, tolerated_error_share=0.0, max_latency_ratio=1.5)
+    assert (requested().false_alarm, requested().tolerated, requested().max_latency_ratio) == (0.01, 0.0005, None)
+    given = requested(false_alarm=0.001, tolerated_error_share=0.0, max_latency_ratio=1.5)
     assert (given.false_alarm, given.tolerated, given.max_latency_ratio) == (0.001, 0.0, 1.5)
 
 
@@ -52,8 +52,8 @@ def test_an_asynchronous_endpoint_publishes_another_metric() -> None:
 
 def test_the_largest_step_before_the_last_is_known() -> None:
     """All at once has none."""
-    assert asked().most_share == 0.5
-    assert asked(kind="ALL_AT_ONCE", percent=None).most_share is None
+    assert requested().most_share == 0.5
+    assert requested(kind="ALL_AT_ONCE", percent=None).most_share is None
 
 
 def test_a_shadow_is_compared_by_variant() -> None:
@@ -67,12 +67,12 @@ def test_a_shadow_is_compared_by_variant() -> None:
 
 def test_it_passes_through_the_machine_as_json() -> None:
     """Complete, with both fleets."""
-    assert from_dict(VerdictRequest, json.loads(json.dumps(to_dict(asked())))) == asked()
+    assert from_dict(VerdictRequest, json.loads(json.dumps(to_dict(requested())))) == requested()
 
 
 def test_another_statistic_of_calls_is_refused() -> None:
     """Average would be a share."""
-    document = json.loads(json.dumps(to_dict(asked())))
+    document = json.loads(json.dumps(to_dict(requested())))
     document["new"]["calls_statistic"] = "Average"
     with pytest.raises(ValueError, match="calls_statistic"):
         from_dict(VerdictRequest, document)

@@ -32,7 +32,7 @@ class CloudWatch:
     """Series by metric, fleet and statistic, newest first in two pages, as the service may return them."""
 
     def __init__(self, **series: dict[datetime, float]) -> None:
-        self.series, self.asked, self.states = series, [], dict[str, str]()
+        self.series, self.requests, self.states = series, [], dict[str, str]()
 
     def get_paginator(self, name: str) -> CloudWatch:
         """Page through GetMetricData."""
@@ -41,7 +41,7 @@ class CloudWatch:
 
     def paginate(self, **request: Any) -> Any:
         """Yield two pages."""
-        self.asked.append(request)
+        self.requests.append(request)
         for part in (0, 1):
             results = []
             for query in request["MetricDataQueries"]:

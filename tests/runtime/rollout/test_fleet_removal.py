@@ -84,18 +84,18 @@ def test_a_deployment_under_way_is_taken_back_first(world: World, status: str, t
     """Its abort alarm is set, and the endpoint is removed once it is stable in any state."""
     world.alarm("demand-forecast-rollout-0123abcd-abort", "OK")
     world.alarm("demand-forecast-rollout-0123abcd-errors", "OK")
-    rang, sagemaker = list[str](), _UnderWay(status, then)
+    fired, sagemaker = list[str](), _UnderWay(status, then)
 
     class _Alarms:
         def set_alarm_state(self, **request: str) -> None:
-            rang.append(f"{request['AlarmName']} {request['StateValue']}")
+            fired.append(f"{request['AlarmName']} {request['StateValue']}")
 
         def __getattr__(self, name: str) -> object:
             return getattr(world.cloudwatch, name)
 
     replace(_removal(world), sagemaker=sagemaker, cloudwatch=_Alarms()).remove_endpoint(ENDPOINT)
 
-    assert rang == ["demand-forecast-rollout-0123abcd-abort ALARM"]
+    assert fired == ["demand-forecast-rollout-0123abcd-abort ALARM"]
     assert sagemaker.waited == {"Delay": 5, "MaxAttempts": 96}
     assert sagemaker.deleted == [ENDPOINT]
 

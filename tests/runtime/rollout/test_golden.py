@@ -51,7 +51,7 @@ class Cloud:
     def __init__(self, *requests: GoldenRequest, **models: Model) -> None:
         self.content = b"".join(json.dumps(to_dict(request)).encode() + b"\n" for request in requests)
         self.models = {NEW: models["new"], LIVE: models.get("live", models["new"])}
-        self.asked: list[tuple[str, str]] = []
+        self.sent: list[tuple[str, str]] = []
         self.failing: dict[int, int] = {}
         self.slow: dict[int, float] = {}
         self.now = 0.0
@@ -84,7 +84,7 @@ class Cloud:
         """Rehearse the new model, and then let it serve."""
         event = {"mode": "check", "endpoint": NEW, "golden": self.spec(), "live_endpoint": None, "answers": KEPT}
         assert self.caller.handle({**event, **ASKED})["passed"]
-        self.models[LIVE], self.asked = self.models[NEW], []
+        self.models[LIVE], self.sent = self.models[NEW], []
 
     def again(self, **limits: Any) -> dict[str, Any]:
         """Check the endpoint again."""
@@ -104,16 +104,16 @@ class Cloud:
             return AWSResponse(request.url, 200, length, Raw(self.kept[KEPT]))
         if request.method == "PUT":
             assert "artifacts" in request.url
-            self.announced.append((request.url.partition(announcement_prefix(LIVE))[2], len(self.asked)))
+            self.announced.append((request.url.partition(announcement_prefix(LIVE))[2], len(self.sent)))
             return AWSResponse(request.url, 200, {"Content-Length": "0"}, Raw(b""))
         return AWSResponse(request.url, 200, {"Content-Length": str(len(self.content))}, Raw(self.content))
 
     def _invoke(self, request: Any, **_: Any) -> AWSResponse:
         endpoint = request.url.split("/")[-2]
-        self.asked.append((endpoint, request.headers["X-Amzn-SageMaker-Inference-Id"].decode()))
-        self.now += self.slow.get(len(self.asked), 0.001)
-        if len(self.asked) in self.failing:
-            status = self.failing[len(self.asked)]
+        self.sent.append((endpoint, request.headers["X-Amzn-SageMaker-Inference-Id"].decode()))
+        self.now += self.slow.get(len(self.sent), 0.001)
+        if len(self.sent) in self.failing:
+            status = self.failing[len(self.sent)]
             return _response(request, status, b'{"message": "no"}', "application/json", ERRORS[status])
         if request.headers["Content-Type"] == b"text/csv":
             rows = [[float(line)] for line in request.body.decode().split()]
@@ -140,7 +140,7 @@ def model(formula: Callable[[float], float]) -> Model:
     return lambda rows: (200, json.dumps({"predictions": [formula(*row) for row in rows]}).encode(), "application/json")
 
 
-def says(status: int, body: bytes, kind: str) -> Model:
+def answering(status: int, body: bytes, kind: str) -> Model:
     """Return a model with one response."""
     return lambda _: (status, body, kind)
 
@@ -164,9 +164,9 @@ def test_a_right_model_passes():
         "calls": 1 + ROUNDS * (1 + (1 + 3) + (1 + 2)),
         "note": "",
     }
-    assert len(cloud.asked) == verdict["calls"] == len({identity for _, identity in cloud.asked})
-    assert {endpoint for endpoint, _ in cloud.asked} == {NEW}
-    for _, identity in cloud.asked:
+    assert len(cloud.sent) == verdict["calls"] == len({identity for _, identity in cloud.sent})
+    assert {endpoint for endpoint, _ in cloud.sent} == {NEW}
+    for _, identity in cloud.sent:
         assert identity.startswith("mlops-synthetic-")
         assert len(identity) <= 64
 
@@ -198,13 +198,13 @@ def test_a_right_model_passes():
             "batch: 2 of 3 rows differ when sent alone, first row 1: got 0.0 alone and 1.0 among 3, a relative difference of "
             "0.0001 is allowed",
         ),
-        (says(200, b"2.0", ""), "one: returned content type '', expected application/json or text/csv"),
-        (says(200, b"2.0", "text/html"), "one: returned content type 'text/html', expected application/json or"),
+        (answering(200, b"2.0", ""), "one: returned content type '', expected application/json or text/csv"),
+        (answering(200, b"2.0", "text/html"), "one: returned content type 'text/html', expected application/json or"),
         (
-            says(200, b"[2.0]", "application/json"),
+            answering(200, b"[2.0]", "application/json"),
             'one: returned [2.0], expected {"predictions": [numbers]}',
         ),
-        (says(200, b'{"predictions": [true]}', "application/json"), "True is not a number"),
+        (answering(200, b'{"predictions": [true]}', "application/json"), "True is not a number"),
     ],
 )
 def test_a_wrong_model_fails_by_name(new: Model, problem: str):
@@ -299,7 +299,7 @@ def test_a_container_that_ends_after_a_while_fails():
 def test_rows_of_unknown_formats_are_sent_as_they_are():
     """Without rows nothing can be reordered."""
     own = GoldenRequest(name="own", body='{"instances": {"a": [1, 2]}}', rows=2)
-    cloud = Cloud(own, new=says(200, b'{"predictions": [1, 2]}', "application/json"))
+    cloud = Cloud(own, new=answering(200, b'{"predictions": [1, 2]}', "application/json"))
     assert cloud.check()["passed"] is True
 
 
@@ -308,7 +308,7 @@ def test_errors_of_the_platform_are_asked_again():
     cloud = Cloud(ONE, new=DOUBLE)
     cloud.failing, cloud.slow = {2: 503, 3: 500}, {2: 3.0}
     assert cloud.check(max_latency_ms=10)["passed"] is True
-    assert len(cloud.asked) == 1 + ROUNDS + 2
+    assert len(cloud.sent) == 1 + ROUNDS + 2
 
 
 def test_a_container_that_is_not_there_time_and_again_fails():
@@ -339,7 +339,7 @@ def test_other_bytes_are_refused_before_any_call():
     spec = cloud.spec()
     cloud.content += b"\n"
     verdict = cloud.caller.handle({"mode": "check", "endpoint": NEW, "golden": spec, "live_endpoint": None})
-    assert (verdict["passed"], verdict["calls"], cloud.asked) == (False, 0, [])
+    assert (verdict["passed"], verdict["calls"], cloud.sent) == (False, 0, [])
     assert f"must have the SHA-256 {spec['sha256']} of the spec, got " in verdict["reason"]
 
 
@@ -348,7 +348,7 @@ def test_the_median_distance_to_the_live_model_is_bounded():
     shifted = model(lambda x: 3 * x)
     cloud = Cloud(ONE, BATCH, new=shifted, live=DOUBLE)
     assert cloud.check(max_deviation=0.5, live=True)["passed"] is True
-    assert {endpoint for endpoint, _ in cloud.asked} == {NEW, LIVE}
+    assert {endpoint for endpoint, _ in cloud.sent} == {NEW, LIVE}
     verdict = cloud.check(max_deviation=0.4, live=True)
     assert verdict["reason"] == (
         "the median relative deviation from the live model is 0.5 over 4 numbers, at most 0.4 is allowed"
@@ -361,7 +361,7 @@ def test_time_that_runs_out_is_a_failure_that_says_so():
     """A killed function would report nothing."""
     cloud = Cloud(ONE, BATCH, new=model(lambda x: -x))
     event = {"mode": "check", "endpoint": NEW, "golden": cloud.spec(), "live_endpoint": None}
-    verdict = cloud.caller.handle(event, has_time=lambda: len(cloud.asked) < 3)
+    verdict = cloud.caller.handle(event, has_time=lambda: len(cloud.sent) < 3)
     assert verdict == {
         "passed": False,
         "reason": "1 of 2 golden requests failed: one: 1 of 1 numbers below the minimum 0, first in row 0: got -2.0; "
@@ -376,11 +376,11 @@ def test_traffic_counts_failures_and_raises_none():
     cloud = Cloud(ONE, BATCH, new=lambda rows: DOUBLE(rows) if len(rows) == 1 else (500, b"", "x"))
     event = {"mode": "traffic", "endpoint": NEW, "golden": cloud.spec(), "calls": 5, **ASKED}
     answer = cloud.caller.handle(event)
-    assert answer["calls"] == len(cloud.asked) == 5
+    assert answer["calls"] == len(cloud.sent) == 5
     assert answer["failures"] in (2, 3)
     other = cloud.caller.handle({**event, "calls": 5, "now": "2017-08-01T09:00:04Z"})
     assert answer["failures"] + other["failures"] in (4, 5, 6)
-    assert len({identity for _, identity in cloud.asked}) == 10
+    assert len({identity for _, identity in cloud.sent}) == 10
     cloud.failing = dict.fromkeys(range(11, 16), 400)
     assert cloud.caller.handle(event) == {"calls": 5, "failures": 5}
     assert cloud.caller.handle(event, has_time=lambda: False) == {"calls": 0, "failures": 0}
@@ -405,8 +405,8 @@ def test_calls_to_what_is_watched_are_announced_before_the_first():
     assert [a.calls for a in announced if a is not None][:2] == [5, 5]
     nonces = [a.nonce for a in announced if a is not None]
     assert len(set(nonces)) == 3
-    assert [nonce_of(identity) for _, identity in cloud.asked[:10]] == [nonces[0]] * 5 + [nonces[1]] * 5
-    to_live = [identity for endpoint, identity in cloud.asked[10:] if endpoint == LIVE]
+    assert [nonce_of(identity) for _, identity in cloud.sent[:10]] == [nonces[0]] * 5 + [nonces[1]] * 5
+    to_live = [identity for endpoint, identity in cloud.sent[10:] if endpoint == LIVE]
     assert {nonce_of(identity) for identity in to_live} == {nonces[2]}
     assert announced[2] is not None
     assert len(to_live) <= announced[2].calls
@@ -425,11 +425,11 @@ def test_what_answers_as_before_traffic_passes_again():
     cloud.rehearse()
     verdict = cloud.again(max_latency_ms=100)
     assert verdict["passed"]
-    assert {endpoint for endpoint, _ in cloud.asked} == {LIVE}
+    assert {endpoint for endpoint, _ in cloud.sent} == {LIVE}
     (announced,) = (read_announcement(key) for key, _ in cloud.announced)
     assert announced is not None
-    assert {nonce_of(identity) for _, identity in cloud.asked} == {announced.nonce}
-    assert len(cloud.asked) <= announced.calls
+    assert {nonce_of(identity) for _, identity in cloud.sent} == {announced.nonce}
+    assert len(cloud.sent) <= announced.calls
 
 
 @pytest.mark.parametrize(
@@ -439,8 +439,8 @@ def test_what_answers_as_before_traffic_passes_again():
             model(lambda _: 4.0),
             "batch: 2 of 3 rows got another answer than before it had traffic, first row 0: got 4.0 after 2.0",
         ),
-        (says(200, b'{"error": "out of memory"}', "application/json"), 'one: returned {"error": "out of memory"}'),
-        (says(200, b"<html>", "text/html"), "one: returned content type 'text/html'"),
+        (answering(200, b'{"error": "out of memory"}', "application/json"), 'one: returned {"error": "out of memory"}'),
+        (answering(200, b"<html>", "text/html"), "one: returned content type 'text/html'"),
     ],
     ids=["constant", "an error body", "a page"],
 )
@@ -472,8 +472,8 @@ def test_answers_that_fail_are_not_kept():
 
 
 BROKEN = {
-    "fails": says(500, b"no memory", "text/plain"),
-    "says an error under 200": says(200, b'{"error": "no memory"}', "application/json"),
+    "fails": answering(500, b"no memory", "text/plain"),
+    "says an error under 200": answering(200, b'{"error": "no memory"}', "application/json"),
     "answers out of bounds": model(lambda _: -1.0),
 }
 

@@ -35,7 +35,7 @@ class CloudWatch:
     """Two of ten calls fail in each minute of the last two hours, and all calls before."""
 
     def __init__(self) -> None:
-        self.asked: list[Any] = []
+        self.queries: list[Any] = []
 
     def get_paginator(self, _name: str) -> "CloudWatch":
         """Page through GetMetricData."""
@@ -44,7 +44,7 @@ class CloudWatch:
     def paginate(self, **request: Any) -> Any:
         """Answer with one page."""
         minutes = [NOW.replace(second=0) - timedelta(minutes=number) for number in range(1, 121)]
-        self.asked += [query["MetricStat"] for query in request["MetricDataQueries"]]
+        self.queries += [query["MetricStat"] for query in request["MetricDataQueries"]]
         results = []
         for query in request["MetricDataQueries"]:
             stat = query["MetricStat"]
@@ -62,7 +62,7 @@ def test_the_hour_before_is_read_where_the_live_model_is_counted(spec: Any, slot
     """By the variant of an endpoint in any config, and by the serving slot of a service."""
     cloudwatch: Any = CloudWatch()
     assert live_answers(cloudwatch, spec, live_slot=slot, now=NOW) == Counts(calls=600, failed=120)
-    names = {each["Name"] for stat in cloudwatch.asked for each in stat["Metric"]["Dimensions"]}
+    names = {each["Name"] for stat in cloudwatch.queries for each in stat["Metric"]["Dimensions"]}
     assert dimension in names
     assert "EndpointConfigName" not in names
 

@@ -105,8 +105,8 @@ def test_a_probation_begins_with_the_record() -> None:
     live = next_live(row, _claim("PROMOTED", plan=plan), _serving("new"), None)
     assert live is not None
     assert (live.since, live.probation_until) == ("2017-08-01T09:00:00Z", "2017-08-01T10:00:00Z")
-    goes_on = PLAN | {"live": to_dict(_pointer("new", probation_until="2017-08-02T09:00:00Z")), "probation": 0}
-    kept = next_live(row, _claim("PROMOTED", plan=goes_on), _serving("new"), None)
+    on_probation = PLAN | {"live": to_dict(_pointer("new", probation_until="2017-08-02T09:00:00Z")), "probation": 0}
+    kept = next_live(row, _claim("PROMOTED", plan=on_probation), _serving("new"), None)
     assert kept is not None
     assert kept.probation_until == "2017-08-02T09:00:00Z"
 

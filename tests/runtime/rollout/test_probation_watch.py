@@ -30,12 +30,12 @@ class Answering:
     """A stub of the golden requests' caller."""
 
     def __init__(self, answer: dict[str, Any], then: Callable[[], None] = lambda: None) -> None:
-        self.answer, self.then, self.asked = answer, then, list[dict[str, Any]]()
+        self.answer, self.then, self.requests = answer, then, list[dict[str, Any]]()
 
     def handle(self, event: dict[str, Any], *, has_time: Callable[[], bool]) -> dict[str, Any]:
         """Record the request."""
         assert has_time()
-        self.asked.append(event)
+        self.requests.append(event)
         self.then()
         return self.answer
 
@@ -86,7 +86,7 @@ def test_what_serves_is_asked_what_it_answered_before_it_had_traffic(world: Worl
     """With the bounds of its own spec; nothing follows a pass."""
     on_probation(world)
     result, caller, rules = look(world, PASSED)
-    (requested,) = caller.asked
+    (requested,) = caller.requests
     assert (requested["mode"], requested["endpoint"], requested["golden"]["sha256"]) == ("again", ENDPOINT, "0" * 64)
     assert requested["answers"] == f"rehearsals/{ENDPOINT}/{CONFIG}.json"
     assert result.startswith(f"{CONFIG} is on probation until ")
@@ -96,10 +96,10 @@ def test_what_serves_is_asked_what_it_answered_before_it_had_traffic(world: Worl
 def test_between_slots_the_one_that_serves_is_asked(world: World) -> None:
     """By the name in its promotion's record, whatever the current weights are; an endpoint has no slots."""
     on_probation(world, slot="green")
-    (requested,) = look(world, PASSED)[1].asked
+    (requested,) = look(world, PASSED)[1].requests
     assert requested["slot"] == "green"
     on_probation(world)
-    assert "slot" not in look(world, PASSED)[1].asked[0]
+    assert "slot" not in look(world, PASSED)[1].requests[0]
 
 
 def test_what_answers_otherwise_is_taken_back(world: World) -> None:
@@ -124,7 +124,7 @@ def test_while_an_execution_holds_the_endpoint_nothing_is_asked(world: World) ->
     world.lock()
     result, caller, rules = look(world, FAILED)
     assert result == f"{EXECUTION} holds the endpoint's lock: two fleets may respond"
-    assert (caller.asked, rules.disabled, world.executions()) == ([], [], [])
+    assert (caller.requests, rules.disabled, world.executions()) == ([], [], [])
 
 
 def test_answers_count_for_nothing_where_an_execution_began_meanwhile(world: World) -> None:
@@ -143,7 +143,7 @@ def test_without_a_probation_the_watch_ends(world: World, until: str | None) -> 
     for _ in range(2):  # a missing alarm is the desired state
         result, caller, rules = look(world, FAILED)
         assert result.startswith("no probation is active")
-        assert (caller.asked, rules.disabled) == ([], [f"{ENDPOINT}-probation"])
+        assert (caller.requests, rules.disabled) == ([], [f"{ENDPOINT}-probation"])
     assert world.cloudwatch.describe_alarms()["MetricAlarms"] == []
 
 
@@ -158,14 +158,14 @@ def test_a_model_that_was_not_rehearsed_is_watched_by_alarms_alone(world: World)
     result, caller, rules = look(world, FAILED)
     assert result.startswith(f"{CONFIG} was not rehearsed with golden requests")
     on_probation(world, SPEC)
-    assert look(world, FAILED)[1].asked == caller.asked == []
+    assert look(world, FAILED)[1].requests == caller.requests == []
     assert rules.disabled == []
 
 
 def test_a_version_whose_spec_a_recovery_did_not_know_is_asked_by_the_desired_one(world: World) -> None:
     """Its pointer has no spec."""
     on_probation(world, spec_uri="", spec_sha256="")
-    assert len(look(world, PASSED)[1].asked) == 1
+    assert len(look(world, PASSED)[1].requests) == 1
 
 
 def test_an_endpoint_that_cannot_be_asked_is_an_error(world: World) -> None:

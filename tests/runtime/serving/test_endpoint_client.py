@@ -135,7 +135,7 @@ class Aws:
     """SageMaker's runtime and Secrets Manager with recorded requests."""
 
     def __init__(self, error: ClientError | None = None) -> None:
-        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.requests: list[tuple[str, dict[str, Any]]] = []
         self._error = error
 
     def client(self, service: str) -> "Aws":
@@ -145,12 +145,12 @@ class Aws:
 
     def get_secret_value(self, **arguments: Any) -> dict[str, Any]:
         """Return the key."""
-        self.asked.append(("secret", arguments))
+        self.requests.append(("secret", arguments))
         return {"SecretString": "k" * 64}
 
     def invoke_endpoint(self, **arguments: Any) -> dict[str, Any]:
         """Predict one."""
-        self.asked.append(("invoke", arguments))
+        self.requests.append(("invoke", arguments))
         if self._error is not None:
             raise self._error
         return {"Body": io.BytesIO(b'{"predictions": [1.0]}')}
@@ -160,7 +160,7 @@ def test_rows_become_predictions() -> None:
     """With the caller's inference id; without personal fields nothing is hashed and no secret is read."""
     aws = Aws()
     assert EndpointClient(ENTRY, client=aws.client).predict([{"price": 2}], inference_id="w1") == [1.0]
-    ((_, requested),) = aws.asked
+    ((_, requested),) = aws.requests
     assert json.loads(requested.pop("Body")) == {"instances": [{"price": 2}]}
     assert requested == {"EndpointName": "crm-churn", "ContentType": "application/json", "InferenceId": "w1"}
 
@@ -171,13 +171,13 @@ def test_personal_fields_do_not_leave_the_client() -> None:
     client = EndpointClient(replace(ENTRY, personal=PERSONAL), client=aws.client)
     for _ in range(2):
         client.predict([{"household": "h7", "email": "ann@x.example", "price": 1}])
-    assert [name for name, _ in aws.asked] == ["secret", "invoke", "invoke"]
-    assert aws.asked[0][1] == {"SecretId": "arn:secret"}
-    assert b"h7" not in aws.asked[1][1]["Body"]
-    assert b"ann@" not in aws.asked[1][1]["Body"]
+    assert [name for name, _ in aws.requests] == ["secret", "invoke", "invoke"]
+    assert aws.requests[0][1] == {"SecretId": "arn:secret"}
+    assert b"h7" not in aws.requests[1][1]["Body"]
+    assert b"ann@" not in aws.requests[1][1]["Body"]
     with pytest.raises(PersonalDataError, match="has no names"):
         client.send(b"h7,1", "text/csv")
-    assert len(aws.asked) == 3
+    assert len(aws.requests) == 3
 
 
 def test_an_endpoint_that_is_not_there_yet_says_so() -> None:

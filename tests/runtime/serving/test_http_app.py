@@ -57,11 +57,11 @@ class _Held:
 
     def __init__(self, signature: ModelSignature) -> None:
         self.signature, self.sha256 = signature, "0" * 64
-        self.asked, self.go = threading.Event(), threading.Event()
+        self.is_called, self.go = threading.Event(), threading.Event()
         self.go.set()
 
     def predict(self, rows: Any) -> Any:
-        self.asked.set()
+        self.is_called.set()
         assert self.go.wait(60)
         return np.zeros(len(rows), dtype=np.float32)
 
@@ -75,10 +75,10 @@ def test_ping_is_answered_while_a_slow_model_predicts(models: Any) -> None:
     async def both() -> tuple[int, bool, int]:
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
-            model.asked.clear()
+            model.is_called.clear()
             model.go.clear()
             asking = asyncio.create_task(client.post("/invocations", json={"instances": [ROW]}))
-            assert await asyncio.to_thread(model.asked.wait, 60)
+            assert await asyncio.to_thread(model.is_called.wait, 60)
             ping, was_done = await client.get("/ping"), asking.done()
             model.go.set()
             return ping.status_code, was_done, (await asking).status_code

@@ -33,11 +33,11 @@ class Bucket:
 
     def __init__(self, *answers: bytes | Exception) -> None:
         self.answers = list(answers)
-        self.asked: list[dict[str, str]] = []
+        self.requests: list[dict[str, str]] = []
 
     def get_object(self, **arguments: str) -> dict[str, Any]:
         """Return or raise the next response."""
-        self.asked.append(arguments)
+        self.requests.append(arguments)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -60,7 +60,7 @@ def test_an_archive_arrives(tmp_path: Path) -> None:
     """The folder contains the files of the requested object only."""
     bucket = Bucket(GOOD)
     assert run(bucket, tmp_path / "model") == (("model.onnx", "signature.json"), [])
-    assert bucket.asked == [{"Bucket": "artifacts", "Key": "models/demand/model.tar.gz"}]
+    assert bucket.requests == [{"Bucket": "artifacts", "Key": "models/demand/model.tar.gz"}]
     assert tree(tmp_path) == {"model": None, "model/model.onnx": b"model", "model/signature.json": b"{}"}
 
 

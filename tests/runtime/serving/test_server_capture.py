@@ -45,11 +45,11 @@ class Bucket:
         self.objects: list[tuple[str, bytes]] = []
         self.open = threading.Event()
         self.open.set()
-        self.asked = threading.Event()
+        self.is_called = threading.Event()
 
     def put(self, key: str, content: bytes) -> None:
         """Store an object."""
-        self.asked.set()
+        self.is_called.set()
         self.open.wait(10)
         if self.failures:
             self.failures -= 1
@@ -162,7 +162,7 @@ def test_bytes_that_wait_are_bounded_and_what_is_above_is_counted() -> None:
     for _ in range(1000):
         recorder.record(HOUR, one)
         assert gauges(recorder)[3] <= 10_000
-    assert bucket.asked.wait(10)
+    assert bucket.is_called.wait(10)
     kept = 10_000 // (len(one) + 128)
     assert gauges(recorder)[1] == 1000 - kept
     bucket.open.set()
@@ -205,7 +205,7 @@ def test_the_end_waits_for_nobody() -> None:
     bucket.open.clear()
     recorder = Recorder(settings(), bucket.put, flush_seconds=600, flush_bytes=1)
     recorder.record(HOUR, line(call()))
-    assert bucket.asked.wait(10)
+    assert bucket.is_called.wait(10)
     recorder.record(HOUR, line(call()))
     assert recorder.close(0.01) == 1
     bucket.open.set()

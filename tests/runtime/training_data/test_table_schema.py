@@ -137,7 +137,7 @@ def test_no_row_and_no_personal_category_is_kept(table: Callable[..., Path]) -> 
 
 
 @pytest.mark.parametrize(
-    ("added", "told_of"),
+    ("added", "mentioned"),
     [
         (
             {"total": UNITS * 2.5 + 0.01},
@@ -146,14 +146,14 @@ def test_no_row_and_no_personal_category_is_kept(table: Callable[..., Path]) -> 
         ({"units_later": RANDOM.random(ROWS)}, "column 'units_later' is named like the label 'units'"),
     ],
 )
-def test_what_may_leak_is_asked_about(table: Callable[..., Path], added: Change, told_of: str) -> None:
+def test_what_may_leak_is_asked_about(table: Callable[..., Path], added: Change, mentioned: str) -> None:
     """Only the user knows whether the column is known at the time of prediction; both options are accepted."""
     (name,) = added
     path = table(**added)
     with pytest.raises(TableError) as raised:
         schema(path)
     assert raised.value.questions == (name,)
-    assert told_of in str(raised.value)
+    assert mentioned in str(raised.value)
     assert name in {each.name for each in schema(path, known=[name]).inputs}
     assert name not in {each.name for each in schema(path, without=[name]).inputs}
 

@@ -48,7 +48,7 @@ class Answers:
         client.meta.events.register("before-call", self._answer)
         return client
 
-    def asked(self, operation: str) -> list[str]:
+    def requests_of(self, operation: str) -> list[str]:
         """Return the text of each request of an operation."""
         return [text for name, text in self.calls if name == operation]
 

@@ -47,5 +47,5 @@ def test_a_job_is_stopped_and_waited_for(kind: str, first: str) -> None:
     answers = Answers(**{f"Describe{member}": [{f"{member}Status": state} for state in states], f"Stop{member}": {}})
     leftovers.remove(answered(answers), (kind, ASKED), beat=lambda: None)
 
-    assert len(answers.asked(f"Stop{member}")) == (1 if first == "InProgress" else 0)
-    assert len(answers.asked(f"Describe{member}")) == len(states)
+    assert len(answers.requests_of(f"Stop{member}")) == (1 if first == "InProgress" else 0)
+    assert len(answers.requests_of(f"Describe{member}")) == len(states)

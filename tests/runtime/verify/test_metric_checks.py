@@ -32,7 +32,7 @@ def test_an_alarm_without_a_number_fails_and_goes(state: str, words: str) -> Non
     found, answers = checks(PutMetricAlarm={}, DescribeAlarms=alarms, DeleteAlarms={})
     with pytest.raises(CheckError, match=words):
         found.fill_gives_its_number()
-    assert len(answers.asked("DeleteAlarms")) == 1
+    assert len(answers.requests_of("DeleteAlarms")) == 1
 
 
 def counted(calls: int, *, values: int, errors: int) -> dict[str, Any]:

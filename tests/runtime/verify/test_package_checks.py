@@ -71,8 +71,11 @@ def test_an_image_that_is_taken_from_nowhere_fails_and_its_package_goes() -> Non
     found, answers = checks(DeleteModelPackage={})
     with pytest.raises(CheckError, match="whose image is in no registry is taken"):
         found.image_is_checked()
-    assert "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-verify-absent@" in answers.asked("CreateModelPackage")[0]
-    assert len(answers.asked("DeleteModelPackage")) == 1
+    assert (
+        "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-verify-absent@"
+        in answers.requests_of("CreateModelPackage")[0]
+    )
+    assert len(answers.requests_of("DeleteModelPackage")) == 1
 
     found, _ = checks(CreateModelPackage=Refused("the group is full"))
     with pytest.raises(CheckError, match="refused for another reason, as ValidationException: the group is full"):

@@ -64,7 +64,7 @@ def test_what_is_taken_against_a_claim_fails_and_is_removed(check: str, words: s
     assert changes[-1] == removed
     for job in ("TrainingJob", "TransformJob"):
         if removed == f"Stop{job}":
-            assert len(answers.asked(f"Describe{job}")) == 3
+            assert len(answers.requests_of(f"Describe{job}")) == 3
 
 
 def test_a_refusal_for_another_reason_is_not_evidence() -> None:
@@ -91,7 +91,7 @@ def test_an_endpoint_that_takes_the_update_shows_what_it_then_serves() -> None:
     found, answers = checks()
     with pytest.raises(CheckError, match=f"the alarm {GROUP}-rollout-absent; the endpoint then serves the old config"):
         found.rollback_alarms_must_exist()
-    assert answers.asked("DeleteEndpointConfig") == []
+    assert answers.requests_of("DeleteEndpointConfig") == []
 
     configs = [{"EndpointConfigName": name, "ProductionVariants": [VARIANT]} for name in ("live", "live", ASKED)]
     found, _ = checks(DescribeEndpointConfig=list(configs))
@@ -109,7 +109,7 @@ def test_both_kinds_of_alarm_are_asked_for() -> None:
     assert found.rollback_alarms_must_exist().startswith(
         "an absent alarm: ValidationException: Alarms do not exist; one"
     )
-    first, second = answers.asked("UpdateEndpoint")
+    first, second = answers.requests_of("UpdateEndpoint")
     assert f"{GROUP}-rollout-absent" in first
     assert f"{NAMES.stack}-UnitAlarm" in second
 

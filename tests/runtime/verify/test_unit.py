@@ -161,7 +161,7 @@ def test_a_bucket_that_takes_the_old_operations_fails(tmp_path: Path) -> None:
     taken = Unit(answered(answers), Journal(tmp_path / "journal.jsonl"), lambda: None)
     with pytest.raises(CheckError, match="PutBucketTagging is taken although"):
         taken.keeps_its_tags()
-    assert ["Disabled" in text for text in answers.asked("PutBucketAbac")] == [False, True]
+    assert ["Disabled" in text for text in answers.requests_of("PutBucketAbac")] == [False, True]
 
     with pytest.raises(CheckError, match="DeleteBucketTagging is taken although"):
         unit(

@@ -11,8 +11,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-told = json.loads(os.environ["SM_HPS"])
-labels, inputs = told["labels"].split(","), told["inputs"].split(",")
+hyperparameters = json.loads(os.environ["SM_HPS"])
+labels, inputs = hyperparameters["labels"].split(","), hyperparameters["inputs"].split(",")
 split = pd.read_parquet(Path(os.environ["SM_CHANNEL_TRAIN"]))
 rows = split[inputs].to_numpy(np.float32)
 lists = split[labels[0]].iloc[0]

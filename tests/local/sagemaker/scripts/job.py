@@ -12,8 +12,8 @@ import boto3
 ROOT = Path(os.environ["MLOPS_OPT_ML"])
 arguments = dict(pair.split("=", 1) for pair in sys.argv[1:])
 parameters = ROOT / "input/config/hyperparameters.json"
-told = json.loads(parameters.read_text()) if parameters.is_file() else {}
-how = arguments.get("end", told.get("end", "well"))
+parameters_of_job = json.loads(parameters.read_text()) if parameters.is_file() else {}
+how = arguments.get("end", parameters_of_job.get("end", "well"))
 files = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.rglob("*") if path.is_file()}
 sys.stdout.write("hello from the job\n")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.runtime.monitor.evidence import FULL, KNOWN, SPEC, WINDOW, changed, measured, states
 from tests.runtime.monitor.monitors.test_label_measures import PLAIN, joined, window
-from tests.runtime.monitor.test_report_message import MEASURED, said
+from tests.runtime.monitor.test_report_message import MEASURED, message_of
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import Baseline, Facet, MonitorState
@@ -62,7 +62,7 @@ def test_bias_is_said_to_hold_by_the_facets_that_were_measured(violated: bool | 
     features = tuple(replace(KNOWN.features[0], name=name) for name in ("sex", "store"))
     baseline = replace(KNOWN, features=features, facets=(Facet(name="sex"), Facet(name="store")))
     evidence = changed(MEASURED, baseline=baseline, counts=None, bias=BiasResult(metrics=(bias,)))
-    assert expected in said(evidence).split("; ")
+    assert expected in message_of(evidence).split("; ")
 
 
 def bias_of(labels: Any, captures: Any, baseline: Baseline) -> BiasResult:

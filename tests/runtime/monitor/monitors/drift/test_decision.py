@@ -464,7 +464,7 @@ def test_many_rows_that_cannot_be_read_are_a_violation(good: int, broken: int, e
     [reported] = found
     assert str(reported).endswith(f"of {good + broken:,} rows cannot be read, most often: {SHORT}")
     assert f"e: {reported}" in str(report.verdict)
-    [result] = timeline.bus.heard
+    [result] = timeline.bus.received_events
     assert result["outcome"] == "VIOLATION"
     assert result["attributes"]["advice"].startswith("ask the callers what they changed")
     lines = [
