@@ -30,7 +30,7 @@ from tests.runtime.features.test_point_in_time import (
     entity_rows,
     expected,
     group,
-    lives,
+    lifetimes,
 )
 
 from mlops_runtime.features.column_type import ColumnType
@@ -111,7 +111,7 @@ def test_athenas_statement_equals_the_oracle(semantics, rows, features, life):
     # Athena's intervals are in milliseconds, so all times are a thousand times as long
     plan = SqlPlan(
         entities=ENTITY,
-        groups=(stock(**({} if life is None else {**lives(life), "ttl": timedelta(milliseconds=life[0])})),),
+        groups=(stock(**({} if life is None else {**lifetimes(life), "ttl": timedelta(milliseconds=life[0])})),),
         semantics=semantics,
     )
     slow = {"store_id": 0, "sku": 0, "at": 1, "event_time": 1, "created_time": 1}

@@ -18,10 +18,10 @@ from tests.reported import (
     TWO,
     at,
     event,
-    saying,
     state,
     version,
     with_detail,
+    with_fields,
 )
 
 from mlops_runtime.contracts.served_model import ServedState
@@ -78,30 +78,32 @@ def test_a_target_speaks_for_environments_behind_it() -> None:
         ({"detail": {"id": 1}}, "id"),
         (with_detail(attributes={}), "staging"),
         (with_detail(attributes={"served": "{}"}), "staging"),
-        (saying(account=OTHER.account), "reports 444444444444 eu-west-1 as its own environment"),
-        (saying(region="us-east-1"), "reports 222222222222 us-east-1 as its own environment"),
-        (saying(hops=2, name="production"), "reports on staging, which reports on itself"),
-        (saying(hops=2, name="staging", account="333333333333"), "reports on staging"),
-        (saying(hops=2, name="production", account=SOURCE.account), "reports on its own source"),
-        (saying(hops=2, name="a name", account="333333333333"), "name is 'a name'"),
-        (saying(hops=2, name="production", account="3"), "account is '3'"),
-        (saying(hops=2, name="production", account="333333333333", region="../x"), "region is '../x'"),
-        (saying(hops=9, name="production", account="333333333333"), "hops is 9, must be 1 to 8"),
-        (saying(hops=0), "hops is 0"),
-        (saying(sequence=0), "record 0"),
-        (saying(at="yesterday"), "'yesterday' is not a time"),
-        (saying(at="2017-08-02T00:00:00Z"), "2017-08-02T00:00:00Z is in the future"),
-        (saying(format="mlops.served/2"), "format"),
+        (with_fields(account=OTHER.account), "reports 444444444444 eu-west-1 as its own environment"),
+        (with_fields(region="us-east-1"), "reports 222222222222 us-east-1 as its own environment"),
+        (with_fields(hops=2, name="production"), "reports on staging, which reports on itself"),
+        (with_fields(hops=2, name="staging", account="333333333333"), "reports on staging"),
+        (with_fields(hops=2, name="production", account=SOURCE.account), "reports on its own source"),
+        (with_fields(hops=2, name="a name", account="333333333333"), "name is 'a name'"),
+        (with_fields(hops=2, name="production", account="3"), "account is '3'"),
+        (with_fields(hops=2, name="production", account="333333333333", region="../x"), "region is '../x'"),
+        (with_fields(hops=9, name="production", account="333333333333"), "hops is 9, must be 1 to 8"),
+        (with_fields(hops=0), "hops is 0"),
+        (with_fields(sequence=0), "record 0"),
+        (with_fields(at="yesterday"), "'yesterday' is not a time"),
+        (with_fields(at="2017-08-02T00:00:00Z"), "2017-08-02T00:00:00Z is in the future"),
+        (with_fields(format="mlops.served/2"), "format"),
         (
-            saying(serves={"model_sha256": "b" * 64, "binding": "../x", "version": "demand-forecast/3", "at": at(1)}),
+            with_fields(
+                serves={"model_sha256": "b" * 64, "binding": "../x", "version": "demand-forecast/3", "at": at(1)}
+            ),
             "'../x' are not hashes",
         ),
         (
-            saying(serves={"model_sha256": "b" * 64, "binding": "b" * 64, "version": "<b>", "at": at(1)}),
+            with_fields(serves={"model_sha256": "b" * 64, "binding": "b" * 64, "version": "<b>", "at": at(1)}),
             "version is '<b>'",
         ),
         (
-            saying(
+            with_fields(
                 rolled_back=[
                     {"model_sha256": "b" * 64, "binding": "b" * 64, "version": "demand-forecast/3", "at": at(1)}
                 ]
@@ -132,7 +134,7 @@ def test_no_content_of_a_state_is_an_error_of_its_own(value: object, data: st.Da
     """A compromised target may send anything."""
     field = data.draw(st.sampled_from([*ServedState.__slots__]))
     try:
-        reported({**event(), **saying(**{field: value})})
+        reported({**event(), **with_fields(**{field: value})})
     except IgnoredReportError:
         return
 
