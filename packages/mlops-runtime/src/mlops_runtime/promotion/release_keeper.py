@@ -288,14 +288,14 @@ class ReleaseKeeper:
         may_pass = bool(request.get("may_pass"))
         offer = self.table.read(sha256)
         if offer is not None and not package and offer.state not in ("REGISTERED", "APPROVED"):
-            is_final, is_gone = state == "REFUSED" and not may_pass, False
+            is_final, is_deleted = state == "REFUSED" and not may_pass, False
             try:
                 package = self._registered(offer, str(request.get("binding") or ""))
-                is_gone = is_final and package != "" and not self._exists(package)
+                is_deleted = is_final and package != "" and not self._exists(package)
             except ClientError as error:  # the record must not depend on it; the next attempt looks again
                 logger.warning("packages of earlier attempts of release %s were not read: %s", sha256, error)
                 package = package or offer.package
-            if package and is_final and not is_gone:
+            if package and is_final and not is_deleted:
                 reason = f"reject {package}, which an earlier attempt registered: {reason}"
         is_news = offer is None or (offer.state, _without_ids(offer.reason)) != (state, _without_ids(reason[:2000]))
         earlier = self.chain.record_of(execution)
