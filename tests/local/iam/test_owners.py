@@ -1,5 +1,8 @@
 """Owners of resources, and cross-account calls that are served from their state."""
 
+import asyncio
+import json
+
 import pytest
 from botocore.exceptions import ClientError
 from ministack.core.responses import get_account_id, get_region, request_scope
@@ -7,7 +10,7 @@ from ministack.services import s3
 
 from mlops_local import settings
 from mlops_local.cloud import Cloud
-from mlops_local.iam.owners import Owner, account_of, owner, scope_of
+from mlops_local.iam.owners import Owner, _scoped, account_of, owner, scope_of
 
 BUILD, STAGING = "111111111111", "222222222222"
 
@@ -48,6 +51,20 @@ def test_a_scope_is_entered_and_left() -> None:
             assert (get_account_id(), get_region()) == (STAGING, "us-east-1")
         assert account_of(f"arn:aws:sts::{BUILD}:assumed-role/r/s") == BUILD
         assert account_of("service:events.amazonaws.com") == STAGING
+
+
+def test_the_input_of_a_model_names_no_owner() -> None:
+    """A request of the same content is served from the state of the account that it names; a model's input is not read at all."""
+
+    async def account(*_: object) -> str:
+        return str(get_account_id())
+
+    serve = _scoped("sagemaker", account)
+    body = json.dumps({"ModelPackageName": f"arn:aws:sagemaker:us-east-1:{BUILD}:model-package/demand/1"}).encode()
+    target = {"x-amz-target": "SageMaker.DescribeModelPackage"}
+    with request_scope(STAGING, "us-east-1"):
+        assert asyncio.run(serve("POST", "/", target, body, {})) == BUILD
+        assert asyncio.run(serve("POST", "/endpoints/demand/invocations", {}, body, {})) == STAGING
 
 
 def test_a_bucket_of_another_account_than_expected_is_denied(cloud: Cloud, unique: str) -> None:

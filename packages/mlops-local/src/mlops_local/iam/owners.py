@@ -15,7 +15,7 @@ from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import s3
 
 from mlops_local import settings
-from mlops_local.iam.request import parse_body
+from mlops_local.iam.request import is_content, parse_body
 
 _BUCKET = "arn:aws:s3:::"
 _ACCOUNT = re.compile(r"\d{12}")
@@ -99,7 +99,7 @@ def install() -> None:
 # claim: calls-are-answered-by-the-owner
 def _scoped(service: str, handler: Handler) -> Handler:
     async def scoped(method: str, path: str, headers: Mapping[str, str], body: Any, query: Any) -> Any:
-        with scope_of(_named(service, body)):
+        with scope_of(None if is_content(service, path, headers) else _named(service, body)):
             return await handler(method, path, headers, body, query)
 
     return scoped
