@@ -121,12 +121,15 @@ def _digest(path: Path, written: tuple[tuple[str, int, int], ...]) -> str:
 
 
 def zip_folder(folder: Path) -> bytes:
-    """Zip a folder so that the same content gives the same bytes."""
+    """Zip a folder so that the same content gives the same bytes.
+
+    Files are stored without compression: they stay on this machine, where compressing numpy's layer takes longer than uploading it.
+    """
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             entry = zipfile.ZipInfo(file.relative_to(folder).as_posix(), date_time=(1980, 1, 1, 0, 0, 0))
-            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            entry.external_attr = 0o644 << 16
             archive.writestr(entry, file.read_bytes())
     return buffer.getvalue()
 
