@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from examples.retail.evidence import keep_log, write_histories
@@ -92,6 +93,7 @@ class Trip:
         self.replay, self.result, self.first, self._echo, self._begin = replay, Result(), replay.first, echo, begin
         self._reports: dict[int, MonitorReport] = {}
         self._links: list[Link] = []
+        self._data: Thread | None = None
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
@@ -157,13 +159,17 @@ class Trip:
             write_files(folder, self.loop, self._reports)
 
     def stop(self) -> None:
-        """Stop the cloud, if it started."""
+        """Stop the cloud, if it started, and wait until no data are computed any more."""
+        if self._data is not None:
+            self._data.join()
         if hasattr(self, "running"):
             self.running.down(forget=True)
 
     def deploy(self, folder: Path) -> None:
-        """Synthesize the unit's stack of the app, and deploy it."""
+        """Synthesize the unit's stack of the app, and deploy it; meanwhile, compute the unit's data on a thread."""
         stack = self.replay.stack
+        self._data = Thread(target=self.replay.requests, args=(self.first,), daemon=True)
+        self._data.start()
         with self.step("synthesize the unit") as detail:
             surroundings = self.running.environment()
             synthesize_app(None, folder / "assembly", {"stacks": [stack]}, surroundings)
@@ -192,6 +198,8 @@ class Trip:
             self.store = FeatureStoreClient.glue(
                 database=self.loop.outputs["FeatureDatabase"], environment=self.surroundings(), now=self.now
             )
+            if self._data is not None:
+                self._data.join()
             rows = replay.ingest(self.store, 1, self.first - replay.weeks)
             detail.append(f"{rows} rows in {replay.tables} Iceberg tables")
 
