@@ -171,7 +171,7 @@ def case_size() -> dict[str, float]:
         return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / MIB
 
     (layer,) = layer_wheels.build_layers(names=["monitor"])
-    return {"function": mib(_assets._staged("capture_counts")), "layer": mib(layer)}
+    return {"function": mib(_assets._staged("capture_counts", {})), "layer": mib(layer)}
 
 
 def run(name: str, *arguments: object) -> dict[str, float]:
