@@ -16,7 +16,7 @@ def test_two_sets_of_the_same_rows_differ_by_value(sets):
     found = filled.client.diff(before.id, again.id)
 
     assert found.changed == {"stock__on_hand": 1}
-    assert (found.asked, found.rows, found.only_a) == ({}, (3, 3), None)
+    assert (found.request, found.rows, found.only_a) == ({}, (3, 3), None)
     old, new = found.snapshots["stock_v1"]
     assert (old, new) == (before.manifest.features[0].snapshot_id, again.manifest.features[0].snapshot_id)
     assert not found.is_none
@@ -30,7 +30,7 @@ def test_two_sets_of_other_rows_differ_by_row(sets):
     found = filled.client.diff(before.id, after.id)
     columns = filled.client.diff(before.id, other.id)
 
-    assert set(found.asked) == {"name", "entities"}
+    assert set(found.request) == {"name", "entities"}
     assert (found.rows, found.only_a, found.only_b) == ((3, 2), 3, 2)
     assert (columns.columns_added, columns.columns_removed) == (("sales__units",), ("stock__on_hand",))
     assert columns.snapshots.keys() == {"stock_v1", "sales_v1"}
