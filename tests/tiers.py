@@ -18,7 +18,7 @@ from xdist.scheduler import LoadFileScheduling
 
 MEASURED = Path(__file__).with_name("measured.json")
 SLOW_SECONDS = 0.06  # processor seconds; with a higher limit the default run takes longer than 90 s on two cores
-LONG_SECONDS = 5.0  # processor seconds of a file; with a higher limit the default run takes longer than ten minutes
+LONG_SECONDS = 3.0  # processor seconds of a file; with a higher limit the default run takes longer than ten minutes
 _DEFAULT = "not campaign and not long"
 _QUICK_SECONDS = 0.01  # for a test that was not slow
 _NEVER_LONG = {"contract/test_contract.py", "examples/test_demo.py"}  # templates of all examples; the whole loop
