@@ -368,6 +368,23 @@ def test_a_confirmed_alarm_asks_the_source(
         assert (requested[0]["outcome"], state.serves.binding) == ("WANTED", ONE.record.binding)
 
 
+def test_rules_are_checked_also_where_an_alarm_is_about_another_model(
+    models: ServedModels, place: Any, ignored: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The request is ignored each hour, and the metric must not be missing meanwhile."""
+    chain = AuditChain(
+        s3=place.s3, bucket="audit", table=RolloutTable(place.dynamodb, "promotions", GROUP), heads="heads"
+    )
+    evidence = Evidence(Alarms({"drift": "ALARM"}, {}))
+    served = ServedHere(endpoint=GROUP, chain=chain, offers=place.table, evidence=evidence)  # type: ignore[arg-type]
+    settings = replace(models.settings, has_source=True, alarms=("drift", "quality"))
+
+    send(replace(models, settings=settings, served=served), TICK)
+
+    assert ignored() == ["drift is in ALARM, but no release of the source serves"]
+    assert json.loads(capsys.readouterr().out)["RulesStopped"] == 1
+
+
 def test_what_the_endpoint_here_serves_is_told(place: Any, models: ServedModels, bus: Bus) -> None:
     """At the end of each of its rollouts, and of no other endpoint's."""
     environ = {

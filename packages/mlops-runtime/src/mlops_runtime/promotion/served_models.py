@@ -151,16 +151,21 @@ class ServedModels:
         check_age(event, now)
         if event.source == "aws.events" and self.recheck_rule in (event.resources or ()):
             sent_reports = self._report([*self._own(), *self.table.read().states])
-            requested = self._request_retraining(self.settings.alarms, event.id, now)
-            stopped = list(stopped_rules(self.events, self.rules))
-            line = stopped_line(stopped, unit=self.targets.unit, group=self.targets.group, now=now)
-            sys.stdout.write(f"{line}\n")  # without a log prefix, as CloudWatch only reads metrics from pure JSON
+            try:
+                requested = self._request_retraining(self.settings.alarms, event.id, now)
+            finally:  # also where the alarm is about a model that the source did not release
+                self._publish_stopped_rules(now)
             return f"{sent_reports}; {requested}"
         if (event.source, event.detail_type) == ALARM:
             return self._request_retraining(self._fired(event), event.id, now)
         if self.served is not None and self._is_rollout(event, self.served.endpoint):
             return self._report(self._own())
         raise IgnoredReportError(f"{event.detail_type[:100]!r} of {event.source[:100]!r} is not about a served model")
+
+    def _publish_stopped_rules(self, now: datetime) -> None:
+        stopped = list(stopped_rules(self.events, self.rules))
+        line = stopped_line(stopped, unit=self.targets.unit, group=self.targets.group, now=now)
+        sys.stdout.write(f"{line}\n")  # without a log prefix, as CloudWatch only reads metrics from pure JSON
 
     def _is_rollout(self, event: BusEvent, endpoint: str) -> bool:
         kind = (event.source, event.detail_type, event.detail.get("subject"))
