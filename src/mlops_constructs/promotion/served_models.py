@@ -359,7 +359,8 @@ class ServedModels(Construct):
             "BUS": self._unit.bus.event_bus_name,
             "RECHECK_RULE": self._recheck.rule_arn,
             "SERVED_MODELS": self._settings(),
-            **self._unit.automation_environment,
+            # without the freeze calendar: a report is sent at any time, and Lambda allows 4 KB for all variables
+            **{name: self._unit.automation_environment[name] for name in ("AUTOMATION_TABLE", "UNIT")},
         }
 
     def _settings(self) -> str:

@@ -144,6 +144,7 @@ def test_a_target_tells_what_its_endpoint_serves(production: Mapping[str, Any]) 
     assert json.loads(variables["SERVED_MODELS"])["has_source"] is True
     assert variables["ENDPOINT"] == "demand-forecast"
     assert {"PROMOTIONS_TABLE", "ROLLOUT_TABLE", "AUDIT_BUCKET"} <= set(variables)
+    assert "FREEZE" not in variables  # it may fill half of the 4 KB that Lambda allows
     ended = _rules(production)["Rollouts"]["EventPattern"]
     assert (ended["detail-type"], ended["detail"]) == (["MLOps Rollout Finished"], {"subject": ["demand-forecast"]})
 
