@@ -160,10 +160,12 @@ class Trip:
 
     def stop(self) -> None:
         """Stop the cloud, if it started, and wait until no data are computed any more."""
-        if self._data is not None:
-            self._data.join()
-        if hasattr(self, "running"):
-            self.running.down(forget=True)
+        try:
+            if hasattr(self, "running"):
+                self.running.down(forget=True)
+        finally:
+            if self._data is not None:
+                self._data.join()
 
     def deploy(self, folder: Path) -> None:
         """Synthesize the unit's stack of the app, and deploy it; meanwhile, compute the unit's data on a thread."""

@@ -3,6 +3,8 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event, Thread
+from types import SimpleNamespace
 
 import pytest
 from examples.retail.demand_forecasting.replay import REPLAY
@@ -86,3 +88,22 @@ def test_of_a_cloud_that_never_started_nothing_is_kept(tmp_path: Path) -> None:
 
     assert not (tmp_path / "kept").exists()
     assert trip.result.rows[-1].detail == "it ended FAILED"
+
+
+def test_the_cloud_is_stopped_before_the_data_are_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second Ctrl-C, while they are still computed, leaves no cloud running."""
+    stopped = Event()
+    computing = Thread(target=stopped.wait, daemon=True)
+    computing.start()
+
+    def down(*, forget: bool) -> None:
+        assert forget
+        stopped.set()
+
+    trip = Trip(REPLAY, lambda _line: None)
+    trip.running = SimpleNamespace(down=down)  # type: ignore[assignment]
+    monkeypatch.setattr(trip, "_data", computing)
+
+    trip.stop()
+
+    assert not computing.is_alive()
