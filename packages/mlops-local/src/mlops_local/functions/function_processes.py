@@ -32,9 +32,6 @@ from ministack.services import lambda_svc
 
 from mlops_local.functions.process_fork import HEADER
 
-_INVALIDATE = "(func_name, qualifier=None, account=None, region=None)"
-_RELEASE = "(worker)"
-
 _SHARED = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six.py", "urllib3")
 _LAYERS = "_LAMBDA_LAYERS_DIRS"
 

@@ -18,8 +18,6 @@ from typing import Any
 from ministack.services import cloudformation
 from ministack.services.cloudformation import changesets, engine, handlers, stacks
 
-_CHECKED = "(template, conditions, params=None)"
-
 _Handler = Callable[[dict[str, Any]], Any]
 
 _IN_USE = re.compile(r"Export (\S+) is imported by stack")

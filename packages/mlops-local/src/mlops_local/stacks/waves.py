@@ -34,13 +34,6 @@ from ministack.services.cloudformation import changesets, engine, handlers, stac
 
 from mlops_local.stacks import creation_order, custom_resources
 
-_DEPLOY = (
-    "(stack_name, stack_id, template, param_values, disable_rollback, tags, is_update=False, previous_stack=None, "
-    "retain_except_on_create=False, imports=None)"
-)
-_DELETE = "(stack_name, stack_id, retain_resources=(), force=False)"
-_ROLL_BACK = "(stack_name, stack_id, stack, operation, reason_override='')"
-
 Record = Mapping[str, Any]
 _DYNAMIC = "{{resolve:"  # an update may resolve such a reference from its cache
 
