@@ -115,7 +115,7 @@ def baseline(
 
 
 def read(path: Path, live: "Baseline") -> "Baseline":
-    """Read a baseline from a file; it must have the inputs of the live model's.
+    """Read a baseline from a file; it must have the inputs of the live model's baseline.
 
     Raises:
         UserError: If the file is missing or invalid, or its baseline has other inputs.

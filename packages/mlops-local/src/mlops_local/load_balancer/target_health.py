@@ -211,7 +211,7 @@ def describe(params: Any) -> Response:
 
 
 def check(now: float) -> bool:
-    """Check every target due at an embedded time, and remove drained ones; return whether a state changed."""
+    """Check every target due at ``now``, in epoch seconds, and remove drained ones; return whether a state changed."""
     changed, enabled = False, zones.by_group()
     with _ALL.lock:
         for key in [key for key, health in _ALL.health.items() if health.until and health.until <= now]:

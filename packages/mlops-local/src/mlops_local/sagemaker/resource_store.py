@@ -46,7 +46,7 @@ def _in_use(what: str) -> Callable[[str], ServiceError]:
     return lambda arn: ServiceError("ResourceInUse", f"{what} {arn} already exists.")
 
 
-def _stands(what: str) -> Callable[[str], ServiceError]:
+def _exists(what: str) -> Callable[[str], ServiceError]:
     return lambda arn: validation(f"{what} {arn} already exists.")
 
 
@@ -73,14 +73,14 @@ KINDS: dict[str, Kind] = {
         lambda arn: validation(f"Model Package Group already exists: {arn}"),
     ),
     # artifacts are stored by ARN, like versions of packages
-    "Artifact": _kind("Artifact", "Artifact {arn} does not exist.", _stands("Artifact"), name="ArtifactArn"),
-    "Action": _kind("Action", "Action {arn} does not exist.", _stands("Action")),
-    "Context": _kind("Context", "Context {arn} does not exist.", _stands("Context")),
+    "Artifact": _kind("Artifact", "Artifact {arn} does not exist.", _exists("Artifact"), name="ArtifactArn"),
+    "Action": _kind("Action", "Action {arn} does not exist.", _exists("Action")),
+    "Context": _kind("Context", "Context {arn} does not exist.", _exists("Context")),
     # AWS identifies associations only by their two ends
     "Association": _kind(
         "Association",
         "Association {arn} does not exist.",
-        _stands("Association"),
+        _exists("Association"),
         name="AssociationKey",
         arn="AssociationKey",
     ),

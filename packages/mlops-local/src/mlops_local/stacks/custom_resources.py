@@ -44,7 +44,7 @@ class Answer(threading.Event):
         self._began = time.monotonic()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the response, at most for seconds since the request, or an hour; return whether it arrived in time."""
+        """Wait until ``timeout`` seconds, by default an hour, after the request; return whether the response arrived."""
         # claim: service-timeout-ends-the-wait
         left = (LONGEST if timeout is None else timeout) - (time.monotonic() - self._began)
         return left > 0 and (self.is_set() or not clock.wait(left, stop=self))
