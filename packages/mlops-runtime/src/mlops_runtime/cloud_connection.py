@@ -154,7 +154,7 @@ def embedded_account(profile: str) -> str | None:
     return None if found is None else found[1]
 
 
-def embedded_options(home: str | Path | None, account: str | None = None) -> dict[str, Any] | None:
+def embedded_options(home: str | Path | None, account: str | None = None) -> dict[str, object] | None:
     """Return the arguments for creating clients of the embedded cloud.
 
     Args:

@@ -45,7 +45,7 @@ def values_of(table: Any, column: str) -> list[Any]:
     return _plain(table.column(column), column)
 
 
-def rows_of(table: Any, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+def rows_of(table: Any, columns: Sequence[str]) -> Iterator[dict[str, object]]:
     """Yield the rows of a table, value by column.
 
     Example:

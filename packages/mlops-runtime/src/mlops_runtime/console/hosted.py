@@ -43,7 +43,7 @@ class HostedConsole:
         self._lock = Lock()
         self._people: OrderedDict[tuple[str, tuple[Role, ...]], ConsoleApi] = OrderedDict()
 
-    def answer(self, event: Mapping[str, Any]) -> dict[str, Any]:
+    def answer(self, event: Mapping[str, Any]) -> dict[str, object]:
         """Return the response to a request.
 
         Args:

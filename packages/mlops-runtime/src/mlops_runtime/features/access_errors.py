@@ -29,7 +29,7 @@ class SourceAccessError(SourceError):
         self.statement = statement
 
 
-def allow(actions: Sequence[str], *resources: str) -> dict[str, Any]:
+def allow(actions: Sequence[str], *resources: str) -> dict[str, object]:
     """Return a policy statement that allows actions on resources.
 
     Example:

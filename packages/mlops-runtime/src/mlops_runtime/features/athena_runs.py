@@ -99,7 +99,7 @@ class AthenaRuns:
         size = len(statement.encode())
         if size > MAX_STATEMENT:
             raise AthenaError(f"an Athena statement has at most {MAX_STATEMENT:,} bytes, this one has {size:,}")
-        request: dict[str, Any] = {"QueryString": statement, "WorkGroup": self._workgroup}
+        request: dict[str, object] = {"QueryString": statement, "WorkGroup": self._workgroup}
         if self._database is not None:
             request["QueryExecutionContext"] = {"Database": self._database}
         if self._output is not None:

@@ -113,7 +113,7 @@ def with_tag(
     }
 
 
-def _kept(refs: Mapping[str, Any], order: Mapping[int, int]) -> dict[str, Any]:
+def _kept(refs: Mapping[str, Any], order: Mapping[int, int]) -> dict[str, object]:
     own = sorted(
         (order.get(ref["snapshot-id"], 0), name) for name, ref in refs.items() if ref.get("max-ref-age-ms") is not None
     )

@@ -21,7 +21,7 @@ _LARGEST = 2**53  # up to it, 64-bit floats represent every integer
 # the largest 32-bit float, which models get unless they pass values
 _LARGEST_FLOAT = 3.4028234663852886e38
 # schemas of keys, which are not limited to 64-bit floats; only the server validates dates
-_KEYS: dict[str, dict[str, Any]] = {
+_KEYS: dict[str, dict[str, object]] = {
     "string": {"type": "string"},
     "int": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
     "long": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
@@ -52,7 +52,7 @@ class PromiseError(ValueError):
     """A schema is not a valid promise of an API; the message has every problem."""
 
 
-def request_schema(signature: ModelSignature, *, max_rows: int = MAX_ROWS, arrays: bool = True) -> dict[str, Any]:
+def request_schema(signature: ModelSignature, *, max_rows: int = MAX_ROWS, arrays: bool = True) -> dict[str, object]:
     """Return the schema of a model's requests: ``{"instances": [...]}``, each row an object by column or an array in order.
 
     A column that is not nullable is required. Categories are not enumerated, because models accept unknown ones. If the model
@@ -79,7 +79,7 @@ def request_schema(signature: ModelSignature, *, max_rows: int = MAX_ROWS, array
     keys = _key_types(signature)
     required = [column.name for column in signature.inputs if not column.nullable and column.name not in keys]
     columns = {column.name: _column_schema(column, signature) for column in signature.inputs}
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "type": "object",
         "properties": columns | {name: _key_schema(kind, is_input=name in columns) for name, kind in keys.items()},
         "additionalProperties": False,
@@ -120,13 +120,13 @@ def _key_types(signature: ModelSignature) -> dict[str, str]:
     }
 
 
-def _key_schema(kind: str, *, is_input: bool) -> dict[str, Any]:
+def _key_schema(kind: str, *, is_input: bool) -> dict[str, object]:
     if kind == "long" and is_input:
         return {"type": "integer", "minimum": -_LARGEST, "maximum": _LARGEST}
     return dict(_KEYS[kind])
 
 
-def _column_schema(column: SignatureColumn, signature: ModelSignature) -> dict[str, Any]:
+def _column_schema(column: SignatureColumn, signature: ModelSignature) -> dict[str, object]:
     null = [{"type": _NULL}] if column.nullable else []
     if column.type == "category" and column.kind == "integer":
         whole = {"type": "integer"}
@@ -147,7 +147,7 @@ def _or_null(kind: str, column: SignatureColumn) -> str | list[str]:
     return [kind, _NULL] if column.nullable else kind
 
 
-def read_promise(content: str | bytes, name: str) -> tuple[dict[str, Any], RequestPromise]:
+def read_promise(content: str | bytes, name: str) -> tuple[dict[str, object], RequestPromise]:
     """Read a schema from a file and return it with its promise.
 
     It may be narrower than the output of `request_schema`: bounds and enumerations of a column are allowed.

@@ -10,7 +10,7 @@ See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_E
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from mlops_runtime.contracts.monitor import MetricValue, metric_dimensions, metric_namespace
 from mlops_runtime.monitor.monitors.quality_metrics import CLASSES
@@ -117,7 +117,9 @@ def metric_lines(values: Iterable[MetricValue], *, unit: str, endpoint: str, var
     return written
 
 
-def metric_data(values: Iterable[MetricValue], *, endpoint: str, variant: str, now: datetime) -> list[dict[str, Any]]:
+def metric_data(
+    values: Iterable[MetricValue], *, endpoint: str, variant: str, now: datetime
+) -> list[dict[str, object]]:
     """Return values as ``MetricData`` of PutMetricData, for jobs: the class of their log group may not support embedded metrics.
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html

@@ -264,9 +264,9 @@ class FrameComparison:
         columns = {name: [getattr(feature, name) for feature in self.features] for name in fields}
         return nw.from_dict(columns, backend=self.backend).to_native()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the report as the dictionary of its JSON."""
-        found: dict[str, Any] = json.loads(self.json())
+        found: dict[str, object] = json.loads(self.json())
         return found
 
     def json(self) -> str:

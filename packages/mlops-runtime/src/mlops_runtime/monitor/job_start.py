@@ -70,7 +70,7 @@ class StartSettings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "StartSettings":
         """Read ``JOB``, ``ARTIFACTS_BUCKET``, ``CAPTURE_BUCKET``, ``ROLLOUT_TABLE`` and the variables of ``DecideSettings``."""
-        decide: dict[str, Any] = {
+        decide: dict[str, object] = {
             "endpoint": environment["ENDPOINT"],
             "variant": environment["VARIANT"],
             "unit": environment["UNIT"],

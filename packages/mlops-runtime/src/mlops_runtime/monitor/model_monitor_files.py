@@ -7,7 +7,6 @@ and https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-constrain
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from mlops_runtime.monitor.spec import MonitorSpec
 OTHER, NEW = "__other__", "__new__"
 
 
-def statistics(baseline: Baseline, counts: Counts) -> dict[str, Any]:
+def statistics(baseline: Baseline, counts: Counts) -> dict[str, object]:
     """Return ``statistics.json``: item count and the statistics of each feature in the window.
 
     Buckets are the baseline's bins, not Model Monitor's ten of equal width. Counts are exact, without a sketch. The two outermost
@@ -37,7 +36,7 @@ def statistics(baseline: Baseline, counts: Counts) -> dict[str, Any]:
     }
 
 
-def constraints(baseline: Baseline, spec: MonitorSpec) -> dict[str, Any]:
+def constraints(baseline: Baseline, spec: MonitorSpec) -> dict[str, object]:
     """Return ``constraints.json``: Model Monitor's constraints of the baseline's features.
 
     For tools that read Model Monitor's files. The monitor decides with `decide`, whose rules these constraints cannot express.
@@ -63,7 +62,7 @@ def constraints(baseline: Baseline, spec: MonitorSpec) -> dict[str, Any]:
     }
 
 
-def _constraint(feature: FeatureBaseline) -> dict[str, Any]:
+def _constraint(feature: FeatureBaseline) -> dict[str, object]:
     rows = sum(feature.counts)
     completeness = (rows - feature.counts[-1]) / rows if rows else 0.0
     if feature.type == "category":
@@ -82,7 +81,7 @@ def _constraint(feature: FeatureBaseline) -> dict[str, Any]:
     }
 
 
-def _feature(baseline: FeatureBaseline, counts: FeatureCounts) -> dict[str, Any]:
+def _feature(baseline: FeatureBaseline, counts: FeatureCounts) -> dict[str, object]:
     null = counts.counts[-1]
     known = sum(counts.counts) - null
     common = {"num_present": known, "num_missing": null}
@@ -149,7 +148,7 @@ _MINIMUM_ROWS = 200
 _CURVE_POINTS = 100
 
 
-def quality_statistics(rows: Rows, baseline: Baseline | None, *, evaluated_at: datetime) -> dict[str, Any] | None:
+def quality_statistics(rows: Rows, baseline: Baseline | None, *, evaluated_at: datetime) -> dict[str, object] | None:
     """Return ``statistics.json`` of model quality; None without labelled rows that can be evaluated, and for several outputs.
 
     Standard deviations come from a bootstrap over calls, where Model Monitor takes five samples of 80 %. With fewer than 200 rows
@@ -178,7 +177,7 @@ def quality_statistics(rows: Rows, baseline: Baseline | None, *, evaluated_at: d
     }
 
 
-def _regression(rows: int, found: Mapping[str, tuple[float, Interval | None]]) -> dict[str, Any]:
+def _regression(rows: int, found: Mapping[str, tuple[float, Interval | None]]) -> dict[str, object]:
     metrics = {name: _of(name, rows, found) for name in ("mae", "rmse", "r2")}
     # missing if the square of a label overflows a double
     rmse, spread = found["rmse"][0] if "rmse" in found else None, _deviation("rmse", found)
@@ -186,7 +185,9 @@ def _regression(rows: int, found: Mapping[str, tuple[float, Interval | None]]) -
     return {"mse": _metric(rows, None if rmse is None else rmse * rmse, deviation), **metrics}
 
 
-def _classification(rows: Rows, threshold: float, found: Mapping[str, tuple[float, Interval | None]]) -> dict[str, Any]:
+def _classification(
+    rows: Rows, threshold: float, found: Mapping[str, tuple[float, Interval | None]]
+) -> dict[str, object]:
     label, predicted = rows.label == 1, rows.prediction > threshold
     size = len(rows)
     matrix = [[int((label == y).sum(where=predicted == p)) for p in (False, True)] for y in (False, True)]
@@ -220,7 +221,9 @@ def _classification(rows: Rows, threshold: float, found: Mapping[str, tuple[floa
     }
 
 
-def _classes(rows: Rows, classes: Sequence[str], found: Mapping[str, tuple[float, Interval | None]]) -> dict[str, Any]:
+def _classes(
+    rows: Rows, classes: Sequence[str], found: Mapping[str, tuple[float, Interval | None]]
+) -> dict[str, object]:
     """Return the multiclass metrics, averaged over classes with the number of labels as weights, as in Model Monitor."""
     matrix, size = np.array(confusion(rows, len(classes)), dtype=np.float64), len(rows)
     hits, labelled, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
@@ -265,7 +268,7 @@ def _shares(part: Wide, whole: float) -> list[float]:
     return (part / whole).tolist() if whole else []
 
 
-def _of(name: str, rows: int, found: Mapping[str, tuple[float, Interval | None]]) -> dict[str, Any]:
+def _of(name: str, rows: int, found: Mapping[str, tuple[float, Interval | None]]) -> dict[str, object]:
     return _metric(rows, found[name][0] if name in found else None, _deviation(name, found))
 
 
@@ -274,7 +277,7 @@ def _deviation(name: str, found: Mapping[str, tuple[float, Interval | None]]) ->
     return None if bounds is None else bounds.deviation
 
 
-def _metric(rows: int, value: float | None, deviation: float | None) -> dict[str, Any]:
+def _metric(rows: int, value: float | None, deviation: float | None) -> dict[str, object]:
     known = deviation is not None and np.isfinite(deviation) and rows >= _MINIMUM_ROWS
     return {
         "value": value if value is not None and np.isfinite(value) else "NaN",

@@ -122,7 +122,7 @@ def _compared(row: str, ours: float, region: str, pricing: Any) -> ComparedPrice
 
 
 def _products(usage: PricedUsage, region: str, pricing: Any) -> Iterator[Mapping[str, Any]]:
-    token: dict[str, Any] = {}
+    token: dict[str, object] = {}
     for _ in range(_PAGES):
         page = pricing.get_products(
             ServiceCode=usage.service,

@@ -95,7 +95,7 @@ class ReleaseKeeper:
             ),
         )
 
-    def keep(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def keep(self, request: Mapping[str, Any]) -> dict[str, object]:
         """Store the copied objects if they match their release, and return the arguments for its registration.
 
         Args:
@@ -228,7 +228,7 @@ class ReleaseKeeper:
         if digest != each.sha256:
             raise ReleaseRefusedError([f"s3://{bucket}/{each.key} has SHA-256 {digest}, the release has {each.sha256}"])
 
-    def decide(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def decide(self, request: Mapping[str, Any]) -> dict[str, object]:
         """Decide whether the policy may approve a registered package, since the source approved it, or people must.
 
         Only now does it become the newest release: one that was never registered must not make an older one stale.
@@ -269,7 +269,7 @@ class ReleaseKeeper:
         rest = "; ".join(each for each in rests if each)
         return {"may_approve": not rest, "is_approved": False, "is_other": False, "rest": rest}
 
-    def record(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def record(self, request: Mapping[str, Any]) -> dict[str, object]:
         """Store the outcome of a release in the audit chain and with its offer.
 
         A repeated refusal for the same reason is written once. The outcome names the undecided package of an earlier attempt; if

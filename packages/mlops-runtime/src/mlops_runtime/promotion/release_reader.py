@@ -52,7 +52,7 @@ class ReleaseReader:
     table: OfferTable
     target: Target  # the target environment
 
-    def plan(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def plan(self, request: Mapping[str, Any]) -> dict[str, object]:
         """Return the objects to copy, or the reason for a refusal.
 
         Args:

@@ -77,7 +77,7 @@ class TemplateLink:
 
 def repository_statements(
     *, unit: str, model: str, target: LinkedEnvironment, organization: str | None = None
-) -> tuple[dict[str, Any], ...]:
+) -> tuple[dict[str, object], ...]:
     """Return the statements that a repository's policy needs for a target that pulls from it.
 
     The role that describes an image has a fixed name, and is named by a condition. Roles of endpoints have generated names, so the
@@ -383,7 +383,7 @@ def shown(value: object) -> str:
     return json.dumps(value)
 
 
-def shown_statement(statement: _Statement) -> dict[str, Any]:
+def shown_statement(statement: _Statement) -> dict[str, object]:
     """Return a statement with every string formatted by ``shown``.
 
     Example:

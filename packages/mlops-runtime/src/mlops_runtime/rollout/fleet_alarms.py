@@ -9,14 +9,13 @@ and https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import MetricRule
 from mlops_runtime.rollout.execution_names import version_tags
 from mlops_runtime.rollout.fleet_capacity import error_metric
 
-Request = dict[str, Any]
+Request = dict[str, object]
 
 ABORT = "abort"  # suffix of the alarm that a user sets to roll back
 ABORT_NAMESPACE = "MLOps/Rollout"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         ProductionVariantTypeDef,
     )
 
-Request = dict[str, Any]
+Request = dict[str, object]
 
 NAMESPACE = "sagemaker"
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"

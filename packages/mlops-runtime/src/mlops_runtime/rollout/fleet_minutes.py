@@ -46,7 +46,7 @@ class FleetMetric:
     metric: str
     dimensions: Mapping[str, str] = field(default_factory=dict)
 
-    def query(self, statistic: str, period: timedelta) -> dict[str, Any]:
+    def query(self, statistic: str, period: timedelta) -> dict[str, object]:
         """Return the ``MetricStat`` of a statistic."""
         dimensions = [{"Name": name, "Value": value} for name, value in self.dimensions.items()]
         metric = {"Namespace": self.namespace, "MetricName": self.metric, "Dimensions": dimensions}
@@ -126,7 +126,7 @@ class MinuteReader:
         if latency is None:
             return []
 
-        def queries(period: timedelta) -> dict[str, Any]:
+        def queries(period: timedelta) -> dict[str, object]:
             ranks = {f"p{i}": latency.query(f"p{each:g}", period) for i, each in enumerate(percentiles)}
             return {"m": latency.query("SampleCount", period), **ranks}
 

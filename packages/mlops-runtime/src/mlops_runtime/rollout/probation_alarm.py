@@ -7,7 +7,6 @@ See: docs/adr/0040-rollouts-are-compared.md
 """
 
 from datetime import timedelta
-from typing import Any
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.execution_names import version_tags
@@ -51,7 +50,7 @@ def watch_minutes(probation: int) -> int:
     return min(_MOST_MINUTES, max(_LEAST_MINUTES, probation // 60 // _PARTS))
 
 
-def alarm_request(spec: ServingSpec, execution: str, counted: FleetMetrics) -> dict[str, Any]:
+def alarm_request(spec: ServingSpec, execution: str, counted: FleetMetrics) -> dict[str, object]:
     """Return the arguments of PutMetricAlarm without the expression, since its share is only known after the bake.
 
     The machine adds the expression ``IF(errors >= 5 AND errors > SHARE * calls, EPOCH(calls) >= PROMOTION, 0)``, so only periods
@@ -74,7 +73,7 @@ def alarm_request(spec: ServingSpec, execution: str, counted: FleetMetrics) -> d
     }
 
 
-def _metrics(counted: FleetMetrics) -> list[dict[str, Any]]:
+def _metrics(counted: FleetMetrics) -> list[dict[str, object]]:
     """Return ``errors`` and ``calls``; an error metric that is only published on errors counts as 0 otherwise."""
     calls, errors = counted.calls.query(counted.calls_statistic, _PERIOD), counted.errors
     if counted.calls_statistic == "SampleCount":
@@ -89,5 +88,5 @@ def _metrics(counted: FleetMetrics) -> list[dict[str, Any]]:
     ]
 
 
-def _metric(id: str, **what: object) -> dict[str, Any]:
+def _metric(id: str, **what: object) -> dict[str, object]:
     return {"Id": id, **what, "ReturnData": False}

@@ -376,7 +376,7 @@ def _json_columns(instances: list[Any], signature: ModelSignature) -> list[list[
     return [list(values) for values in zip(*rows, strict=True)]
 
 
-def _missing(index: int, instance: dict[str, Any], signature: ModelSignature) -> list[str]:
+def _missing(index: int, instance: dict[str, object], signature: ModelSignature) -> list[str]:
     names = [column.name for column in signature.inputs if not column.nullable and column.name not in instance]
     return [f"instances[{index}]: column {name!r} is missing" for name in names]
 

@@ -86,7 +86,7 @@ class RowFile:
                 f"{self.path.name} has no column {', '.join(map(repr, missing))}; it has {', '.join(self.columns)}"
             )
 
-    def pieces(self, columns: Sequence[str] | None = None, *, size: int = _PIECE) -> Iterator[list[dict[str, Any]]]:
+    def pieces(self, columns: Sequence[str] | None = None, *, size: int = _PIECE) -> Iterator[list[dict[str, object]]]:
         """Yield the rows in order, in batches, each as value by column; missing values are null.
 
         Args:
@@ -106,7 +106,7 @@ class RowFile:
         """Return a column as a list."""
         return [row[column] for piece in self.pieces([column]) for row in piece]
 
-    def _parquet(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def _parquet(self, columns: Sequence[str]) -> Iterator[dict[str, object]]:
         from pyarrow import parquet  # noqa: PLC0415 - CSV and JSON lines need none of it
 
         with parquet.ParquetFile(self.path) as file:
@@ -114,7 +114,7 @@ class RowFile:
                 for row in batch.select(list(columns)).to_pylist():
                     yield {name: self._plain(name, value) for name, value in row.items()}
 
-    def _csv(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def _csv(self, columns: Sequence[str]) -> Iterator[dict[str, object]]:
         places = [(name, self.columns.index(name)) for name in columns]
         for texts in self._csv_rows():
             yield {name: self._typed(name, texts[place]) for name, place in places}
@@ -175,7 +175,7 @@ class RowFile:
             return json.loads(text.replace(",", ""))
         return _BOOLEANS[text.lower()] if column in self.booleans else text
 
-    def _jsonl(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def _jsonl(self, columns: Sequence[str]) -> Iterator[dict[str, object]]:
         for row in _json_rows(self.path):
             yield {name: self._plain(name, row.get(name)) for name in columns}
 
@@ -260,7 +260,7 @@ def _checked(path: Path, kind: Format, names: Sequence[str]) -> RowFile:
     return RowFile(path=path, format=kind, columns=tuple(names))
 
 
-def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
+def _json_rows(path: Path) -> Iterator[dict[str, object]]:
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):

@@ -133,7 +133,7 @@ class RequestChecks:
         found: DescribeEndpointConfigOutputTypeDef = self._sagemaker.describe_endpoint_config(EndpointConfigName=config)
         return found
 
-    def _variant(self, instance_type: str) -> dict[str, Any]:
+    def _variant(self, instance_type: str) -> dict[str, object]:
         """Return the live variant on another instance type."""
         served = self._serving()["ProductionVariants"][0]
         return {

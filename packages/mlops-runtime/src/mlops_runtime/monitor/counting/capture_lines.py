@@ -229,11 +229,11 @@ def _json_predictions(document: Any) -> list[Any]:
     return document
 
 
-def _is_scored(value: dict[str, Any]) -> bool:
+def _is_scored(value: dict[str, object]) -> bool:
     return "score" in value or "predicted_label" in value
 
 
-def _scored(value: dict[str, Any]) -> Any:
+def _scored(value: dict[str, object]) -> Any:
     """Return the score of an object, its label if scores are a list, or the object if it has neither."""
     score = value.get("score")
     found = value.get("predicted_label") if score is None or isinstance(score, list) else score
@@ -275,7 +275,7 @@ def _by_name(rows: list[Any], names: Sequence[str], problems: list[str]) -> list
     return found
 
 
-def _dense(row: dict[str, Any]) -> list[Any] | None:
+def _dense(row: dict[str, object]) -> list[Any] | None:
     """Return the values of a row in the dense format of the built-in algorithms; None for other objects."""
     data = row.get("data", row)
     features = data.get("features") if isinstance(data, dict) else None

@@ -85,7 +85,7 @@ def _read(s3: "S3Client", bucket: str, key: str) -> bytes | None:
         return None
 
 
-def _constraints(features: Sequence[FeatureBaseline], spec: MonitorSpec) -> dict[str, Any]:
+def _constraints(features: Sequence[FeatureBaseline], spec: MonitorSpec) -> dict[str, object]:
     threshold = _APART * math.sqrt(spec.minimum_effect)
     return {
         "version": 0.0,
@@ -106,12 +106,12 @@ def _constraints(features: Sequence[FeatureBaseline], spec: MonitorSpec) -> dict
     }
 
 
-def _constraint(feature: FeatureBaseline, spec: MonitorSpec) -> dict[str, Any]:
+def _constraint(feature: FeatureBaseline, spec: MonitorSpec) -> dict[str, object]:
     rows = sum(feature.counts)
     null = feature.counts[-1] / rows if rows else 1.0
     # tolerate the chance variation of the smallest window
     chance = _DEVIATIONS * math.sqrt(null * (1 - null) / spec.minimum_rows)
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "name": feature.name,
         "inferred_type": "Fractional" if feature.type == "number" else "String",
         "completeness": max(0.0, 1 - null - spec.minimum_share - chance),
@@ -121,7 +121,7 @@ def _constraint(feature: FeatureBaseline, spec: MonitorSpec) -> dict[str, Any]:
     return found
 
 
-def _statistics(feature: FeatureBaseline) -> dict[str, Any]:
+def _statistics(feature: FeatureBaseline) -> dict[str, object]:
     known, null = sum(feature.counts[:-1]), feature.counts[-1]
     common = {"num_present": known, "num_missing": null}
     if feature.type == "category":
@@ -134,7 +134,7 @@ def _statistics(feature: FeatureBaseline) -> dict[str, Any]:
             "distribution": {"categorical": {"buckets": buckets}},
         }
         return {"name": feature.name, "inferred_type": "String", "string_statistics": entry}
-    numerical: dict[str, Any] = {"common": common, "mean": feature.mean, "std_dev": feature.standard_deviation}
+    numerical: dict[str, object] = {"common": common, "mean": feature.mean, "std_dev": feature.standard_deviation}
     if feature.quantiles:
         low, high = feature.quantiles[0], feature.quantiles[-1]
         # the midpoints between percentiles are the items; an item of a sketch represents 2^level values
@@ -147,8 +147,8 @@ def _statistics(feature: FeatureBaseline) -> dict[str, Any]:
     return {"name": feature.name, "inferred_type": "Fractional", "numerical_statistics": numerical}
 
 
-def _quality(baseline: Baseline, spec: MonitorSpec) -> dict[str, Any] | None:
-    limits: dict[str, dict[str, Any]] = {}
+def _quality(baseline: Baseline, spec: MonitorSpec) -> dict[str, object] | None:
+    limits: dict[str, dict[str, object]] = {}
     for name, value in baseline.quality.items():
         if name in _ERRORS:
             limits[name] = {"threshold": value * spec.maximum_wape_ratio, "comparison_operator": "GreaterThanThreshold"}

@@ -59,7 +59,7 @@ def read_record(line: bytes | str) -> Record:
     )
 
 
-def rows_of(record: Record, names: Sequence[str], indexes: Sequence[str] = (OUTPUT, INPUT)) -> list[dict[str, Any]]:
+def rows_of(record: Record, names: Sequence[str], indexes: Sequence[str] = (OUTPUT, INPUT)) -> list[dict[str, object]]:
     """Return a record's rows by column: objects by key, arrays and values by position, the output's columns first.
 
     Args:
@@ -96,10 +96,10 @@ def value_of(row: Any, attribute: str) -> Any:
     return values[position] if position < len(values) else None
 
 
-def _named(parts: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
+def _named(parts: Sequence[Any], names: Sequence[str]) -> dict[str, object]:
     taken = {key for part in parts if isinstance(part, dict) for key in part}
     free = [name for name in names if name not in taken]
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     position = 0
     for part in parts:
         if isinstance(part, dict):

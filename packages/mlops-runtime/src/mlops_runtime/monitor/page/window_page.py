@@ -178,7 +178,7 @@ def _ages(report: MonitorReport) -> dict[str, float]:
     return {name: value for name, value in sorted(found.items()) if value is not None and name != "label_coverage"}
 
 
-def _thresholds(spec: MonitorSpec) -> dict[str, Any]:
+def _thresholds(spec: MonitorSpec) -> dict[str, object]:
     """Return the formatted settings by name, without empty ones."""
     found = {field.name: getattr(spec, field.name) for field in fields(spec) if field.name != "format"}
     written = {name: _setting(value) for name, value in found.items()}
