@@ -123,7 +123,9 @@ def test_units_and_models_are_those_of_status(shop: Shop, printed: Callable[...,
     )
     assert list(differing(model["overview"], endpoint)) == []
     assert list(differing(model["retraining"], pipeline)) == []
-    assert list(differing({"state": model["row"]["state"], "says": model["row"]["says"]}, endpoint["model"])) == []
+    assert (
+        list(differing({"state": model["row"]["state"], "summary": model["row"]["summary"]}, endpoint["model"])) == []
+    )
 
 
 def test_packages_are_those_of_models(shop: Shop, printed: Callable[..., Any]) -> None:

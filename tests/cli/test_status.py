@@ -65,12 +65,12 @@ def test_the_command_shows_a_unit(on_cloud: Command, deployed: DeployedUnit) -> 
     assert shown.returncode == 0, shown.stderr
     assert "stopped: paused since" in shown.stdout
     assert "frozen by 'peak' until" in shown.stdout
-    assert f"  endpoint {deployed.endpoint}: GONE" in shown.stdout
+    assert f"  endpoint {deployed.endpoint}: DELETED" in shown.stdout
     assert "    lock      approval-3 until 2100-01-01 00:00" in shown.stdout
     (unit,) = found["units"]
     (endpoint,) = unit["endpoints"]
     assert (unit["unit"], unit["pause"]["is_paused"], unit["last"]["outcome"]) == (deployed.name, True, "PAUSED")
-    assert (endpoint["state"], endpoint["live"]["model_package_arn"]) == ("GONE", deployed.package(2))
+    assert (endpoint["state"], endpoint["live"]["model_package_arn"]) == ("DELETED", deployed.package(2))
     assert endpoint["last"]["outcome"] == "PROMOTED"
     assert found["caller"] == "arn:aws:iam::000000000000:root"
 

@@ -37,13 +37,13 @@ def paused(data: dict[str, Any]) -> None:
 
 def rolling_out(data: dict[str, Any]) -> None:
     """Make a rollout running."""
-    data["overview"] |= {"running": ["approval-3"], "progress": {**PROGRESS, "asked": "approval"}}
+    data["overview"] |= {"running": ["approval-3"], "progress": {**PROGRESS, "request_reason": "approval"}}
     data["rollout"] = [{"name": "step", "text": "1 of 2"}]
 
 
 def rolling_back(data: dict[str, Any]) -> None:
     """Make a rollback running."""
-    data["overview"] |= {"running": ["rollback-1"], "progress": {**PROGRESS, "asked": "rollback"}}
+    data["overview"] |= {"running": ["rollback-1"], "progress": {**PROGRESS, "request_reason": "rollback"}}
 
 
 def retrained(data: dict[str, Any]) -> None:
@@ -222,7 +222,7 @@ def test_a_rollback_that_runs_is_not_rolled_back(visit: Open, address: str, shop
     package = f"arn:aws:sagemaker:us-east-1:000000000000:model-package/{shop.endpoint}/1"
 
     def way_back(data: dict[str, Any]) -> None:
-        progress = {"asked": "rollback", "percent": 100, "package": package}
+        progress = {"request_reason": "rollback", "percent": 100, "package": package}
         data["overview"] |= {"running": ["rollback-1"], "progress": progress}
 
     answered(tab.page, f"**/api/v1{path}", way_back)
@@ -387,7 +387,7 @@ def test_choices_stand_in_the_address(visit: Open, address: str, shop: DeployedU
     tab = visit(address)
     page = tab.open("/")
     page.get_by_label("Unit").select_option(shop.name)
-    page.get_by_label("State").select_option("gone")
+    page.get_by_label("State").select_option("deleted")
     expect(page.get_by_text("No model matches these filters.")).to_be_visible()
     page.reload()
 

@@ -255,7 +255,7 @@ def test_the_models_of_both_accounts_are_read(fleet: Fleet) -> None:
     assert [name for name in found["unread"] if "looked" in name] == []
     assert (build["environment"], build["released"], build["waiting"]) == ("build", f"{GROUP}/1", [f"{GROUP}/2"])
     assert (staging["environment"], staging["version"], staging["digest"]) == ("staging", 2, "b" * 64)
-    assert (staging["state"], staging["owner"], staging["rollout"] is not None) == ("gone", "ann", True)
+    assert (staging["state"], staging["owner"], staging["rollout"] is not None) == ("deleted", "ann", True)
     assert staging["monitored_until"]
 
 

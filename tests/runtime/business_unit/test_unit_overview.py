@@ -18,7 +18,7 @@ from tests.runtime.business_unit.unit_samples import PIPELINE as PIPELINE_OVERVI
 from tests.runtime.monitor import reports
 
 from mlops_runtime.business_unit.unit_overview import (
-    GONE,
+    DELETED,
     NOT_YET_DEPLOYED,
     RECORDED,
     EndpointOverview,
@@ -260,7 +260,7 @@ def test_an_endpoint_that_somebody_deleted_is_gone(world: World) -> None:
     """The row still says what served."""
     world.put("rollout", endpoint=ENDPOINT, live=canonical_json(LIVE).decode())
 
-    assert world.overview.endpoint(world.endpoint_entry).state == GONE
+    assert world.overview.endpoint(world.endpoint_entry).state == DELETED
 
 
 def test_of_a_cluster_what_is_recorded_is_told(world: World) -> None:

@@ -47,7 +47,7 @@ def test_alarms_are_among_the_changes_of_a_model(ask: Ask, alarmed: DeployedUnit
     """Of its own metrics alone, and of expressions over them."""
     status, found = ask("GET", f"/units/{alarmed.name}/endpoints/{alarmed.endpoint}")
 
-    changes = [(each["kind"], each["is_bad"], each["says"]) for each in found["changes"]]
+    changes = [(each["kind"], each["is_bad"], each["summary"]) for each in found["changes"]]
     assert status == 200
     assert sorted(changes) == [
         ("alarm", True, "WARNING: price drifts"),

@@ -55,7 +55,7 @@ def test_a_unit_shows_its_models(ask: Ask, unit: DeployedUnit) -> None:
     assert [model["state"] for model in before["models"]] == ["not deployed"]
     assert (status, found["automation"], found["is_stopped"]) == (200, "runs", False)
     (model,) = found["models"]
-    assert (model["endpoint"], model["state"], model["version"]) == (unit.endpoint, "gone", 2)
+    assert (model["endpoint"], model["state"], model["version"]) == (unit.endpoint, "deleted", 2)
     assert model["package"] == unit.package(2)
 
 

@@ -26,12 +26,12 @@ PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecas
         (replace(SERVING, is_monitored=True), ModelState.UNKNOWN, "no monitor has decided on this model yet"),
         (replace(SERVING, is_monitored=False), ModelState.NOT_MONITORED, "no monitor is deployed for it"),
         (replace(SERVING, monitor=FINE), ModelState.SERVES, "all is as in training"),
-        (replace(SERVING, state="GONE"), ModelState.GONE, "deleted outside of the platform"),
+        (replace(SERVING, state="DELETED"), ModelState.DELETED, "deleted outside of the platform"),
         (replace(SERVING, state="Failed"), ModelState.BROKEN, "Failed"),
         (replace(SERVING, monitor=VIOLATED), ModelState.VIOLATED, "display_share drifted"),
         (
             replace(SERVING, rollout=replace(RECORD, outcome=Outcome.ROLLED_BACK, reason="errors")),
-            ModelState.TAKEN_BACK,
+            ModelState.ROLLED_BACK,
             "record 4: ROLLED_BACK: errors",
         ),
         (
@@ -78,7 +78,7 @@ def test_the_worst_comes_first() -> None:
     both = replace(ENDPOINT, progress=BAKING, monitor=VIOLATED)
 
     assert state_of(both)[0] is ModelState.VIOLATED
-    assert state_of(replace(both, state="GONE"))[0] is ORDER[0]
+    assert state_of(replace(both, state="DELETED"))[0] is ORDER[0]
 
 
 REGISTRY = RegistryOverview(group="demand-forecast", is_releasing=True)

@@ -105,7 +105,7 @@ def test_an_abort_is_done_once_by_any_process(ask: Ask, busy: DeployedUnit, conn
     stale, problem = ask("POST", path, body(busy, reason="else"), idempotency_key="key-of-ann-2")
 
     assert (status, done["aborts"], done["is_final"], done["execution"]) == (202, True, True, "rollout-2")
-    assert done["says"] == ["this was already done: record 3, ROLLED_BACK"]
+    assert done["summary"] == ["this was already done: record 3, ROLLED_BACK"]
     assert (rolled, back["execution"]) == (202, "rollout-2")
     assert (stale, "has changed since it was displayed" in problem["detail"]) == (409, True)
 

@@ -27,7 +27,7 @@ def test_a_pause_is_written_once(ask: Ask, unit: DeployedUnit) -> None:
     now = {"reason": "done", "expect": {"sequence": page["sequence"]}}
     resumed, answer = ask("POST", f"/units/{unit.name}/resume", now, idempotency_key="key-of-cleo")
 
-    assert first == again == (200, {"unit": unit.name, "paused": True, "record": 1, "says": first[1]["says"]})
+    assert first == again == (200, {"unit": unit.name, "paused": True, "record": 1, "summary": first[1]["summary"]})
     assert (stale, page["is_paused"]) == (409, True)
     assert "record 1, PAUSED, by root" in problem["detail"]
     assert (resumed, answer["paused"], answer["record"]) == (200, False, 2)
@@ -78,7 +78,7 @@ def test_a_retraining_is_asked_for_once_by_any_process(
     done = ask("POST", path, {"reason": "new prices", **seen}, idempotency_key="key-of-ann")
     stale, problem = ask("POST", path, {"reason": "else", **seen}, idempotency_key="key-of-ben")
 
-    assert done == (202, {"event": "event-1", "says": f"requested a retraining by {unit.endpoint}"})
+    assert done == (202, {"event": "event-1", "summary": f"requested a retraining by {unit.endpoint}"})
     assert (stale, "has changed since it was displayed" in problem["detail"]) == (409, True)
 
 

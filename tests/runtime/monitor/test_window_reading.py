@@ -21,7 +21,7 @@ from mlops_runtime.monitor.counting.problems import TIME_ELSEWHERE, sentence
 from mlops_runtime.monitor.report_message import message
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
-from mlops_runtime.monitor.window_reading import ANOTHER_BASELINE, LATE, TAKEN_BACK, UNCOUNTED, UNREADABLE
+from mlops_runtime.monitor.window_reading import ANOTHER_BASELINE, LATE, ROLLED_BACK, UNCOUNTED, UNREADABLE
 
 EVERY, WINDOW, HOURS = 6, 24, 60
 SPEC = MonitorSpec(minimum_rows=50, merge_hours=0)
@@ -186,7 +186,7 @@ def test_objects_of_a_rollout_that_was_taken_back_are_left_out(ran: list[tuple[s
     times = [TakenBack(since=f"2017-08-{since}:00.123Z", until=f"2017-08-{until}:00Z") for since, until in ran]
     timeline.table.row = replace(timeline.table.row, taken_back=canonical_json(times).decode())
     report = timeline.run(25)
-    assert (report.problems or {}).get(TAKEN_BACK, 0) == left_out
+    assert (report.problems or {}).get(ROLLED_BACK, 0) == left_out
     merged = {0: 2, 1: 3, 3: 5}[left_out]
     if ran[0][0] == "07T18:00":
         assert (report.hours_merged, report.rows, report.drift.state) == (0, 0, MonitorState.INSUFFICIENT_DATA)

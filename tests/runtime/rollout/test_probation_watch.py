@@ -173,7 +173,7 @@ def test_an_endpoint_that_cannot_be_asked_is_an_error(world: World) -> None:
     on_probation(world)
 
     def fail() -> None:
-        raise GoldenCallError("endpoint 'demand-forecast' could not be asked")
+        raise GoldenCallError("endpoint 'demand-forecast' could not be called")
 
     with pytest.raises(GoldenCallError):
         look(world, PASSED, then=fail)

@@ -135,7 +135,7 @@ class Machine:
 def test_a_canary_of_ten_minutes_takes_twenty_at_least() -> None:
     """Each step bakes; reported from the plan on, before any instance starts."""
     found = Machine().planned().progress()
-    assert (found.phase, found.asked, found.planned) == (Phase.PLANNING, "approval", "approved: version 3")
+    assert (found.phase, found.request_reason, found.planned) == (Phase.PLANNING, "approval", "approved: version 3")
     assert (found.step, found.steps, found.bakes, found.at_least) == (0, 2, (600, 600), 1200)
     assert (found.needed, found.missing, found.at_most) == (20, 20, None)
 

@@ -73,7 +73,9 @@ def test_between_slots_answers_are_needed_before_the_last_step() -> None:
 
 def test_a_rollback_says_that_the_version_answers_already() -> None:
     """All traffic moves at once, and callers do not wait for the bake."""
-    back = replace(BAKING, asked="rollback", steps=1, bakes=(600,), percent=100.0, is_watched=False, verdict=None)
+    back = replace(
+        BAKING, request_reason="rollback", steps=1, bakes=(600,), percent=100.0, is_watched=False, verdict=None
+    )
     starts = replace(back, phase=Phase.STARTING, step=0, percent=0.0, until=None, at_least=600)
     assert doing(back) == "1 of 1: 100 % of the traffic, the requested version already has all of it"
     assert doing(starts) == "the new fleet starts; it has no traffic yet and gets all of it at once"

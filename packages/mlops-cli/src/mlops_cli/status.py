@@ -66,7 +66,7 @@ def _document(unit: "UnitOverview", now: datetime) -> dict[str, object]:
     endpoints = []
     for each in unit.endpoints:
         state, summary = state_of(each)
-        endpoints.append({**to_dict(each), "model": {"state": state.value, "says": summary}})
+        endpoints.append({**to_dict(each), "model": {"state": state.value, "summary": summary}})
     return {**to_dict(unit), "endpoints": endpoints, "automation": automation(unit, now)}
 
 

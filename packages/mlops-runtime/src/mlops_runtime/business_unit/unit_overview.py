@@ -47,7 +47,7 @@ _PARTS_AT_ONCE = 3  # per unit; the console reads six units at once, which uses 
 _ROLLOUTS = (Outcome.PROMOTED, Outcome.ROLLED_BACK, Outcome.FAILED)
 
 NOT_YET_DEPLOYED = "NOT_YET_DEPLOYED"
-GONE = "GONE"
+DELETED = "DELETED"
 RECORDED = "RECORDED"
 
 
@@ -106,7 +106,7 @@ class Lock:
 class EndpointOverview:
     """Status of one endpoint.
 
-    ``state`` is SageMaker's status, ``NOT_YET_DEPLOYED`` before the first approval, ``GONE`` after a deletion. On EKS it is
+    ``state`` is SageMaker's status, ``NOT_YET_DEPLOYED`` before the first approval, ``DELETED`` after a deletion. On EKS it is
     ``RECORDED``: clusters are only reachable in their own network, so the last rollout's record is shown.
     ``serving_config`` is SageMaker's endpoint config, ``live`` the version that the last rollout recorded; ``is_desired`` is
     whether it is served with the stack's serving spec (``None`` before the first rollout). ``monitor`` is the newest result of its
@@ -272,7 +272,7 @@ class Overview:
         live = None if row.live is None else from_json(LivePointer, row.live)
         is_eks = entry.target == "EKS"
         status, config = (None if is_eks else read_status(self.sagemaker, entry.endpoint)) or (None, None)
-        missing = NOT_YET_DEPLOYED if live is None else RECORDED if is_eks else GONE
+        missing = NOT_YET_DEPLOYED if live is None else RECORDED if is_eks else DELETED
         probation = None if live is None or live.probation_until is None else live.probation_until
         return EndpointOverview(
             endpoint=entry.endpoint,

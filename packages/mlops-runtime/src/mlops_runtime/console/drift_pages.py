@@ -30,10 +30,10 @@ class MonitorSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureRow:
-    """One feature: ``says`` is its verdict in a word, ``do`` the recommended action."""
+    """One feature: ``summary`` is its verdict in a word, ``do`` the recommended action."""
 
     name: str
-    says: str
+    summary: str
     tone: str
     drifted: bool
     do: str
@@ -102,7 +102,7 @@ def window(call: Call) -> DriftPage:
         features.append(
             FeatureRow(
                 name=each.name,
-                says=word,
+                summary=word,
                 tone=tone,
                 drifted=each.drifted,
                 do=feature_words.what_to_do(each),

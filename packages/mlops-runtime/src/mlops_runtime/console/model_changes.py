@@ -33,7 +33,7 @@ class Change:
 
     at: str
     kind: str
-    says: str
+    summary: str
     who: str | None = None
     is_bad: bool = False
     sequence: int | None = None
@@ -48,7 +48,7 @@ def record_changes(records: Sequence[AuditRecord], since: datetime) -> Iterator[
             yield Change(
                 at=each.at,
                 kind=each.outcome.value.lower(),
-                says=f"{each.outcome.value}{which}{f': {each.reason}' if each.reason else ''}",
+                summary=f"{each.outcome.value}{which}{f': {each.reason}' if each.reason else ''}",
                 who=person_of(each.requested_by),
                 is_bad=each.outcome in _BAD,
                 sequence=each.sequence,
@@ -59,14 +59,14 @@ def window_changes(reports: Sequence[MonitorReport]) -> Iterator[Change]:
     """Yield a change for the end of each window."""
     for each in reports:
         is_bad = MonitorState.VIOLATION in monitor_states(each).values()
-        yield Change(at=each.window_until, kind="window", says=each.verdict, is_bad=is_bad)
+        yield Change(at=each.window_until, kind="window", summary=each.verdict, is_bad=is_bad)
 
 
 def alarm_events(cloudwatch: "CloudWatchClient", endpoint: str, since: datetime) -> Iterator[Change]:
     """Yield a change for each time an alarm of an endpoint fired or ended, newest first."""
-    for at, is_fired, says in alarm_changes(cloudwatch, endpoint, since):
+    for at, is_fired, summary in alarm_changes(cloudwatch, endpoint, since):
         kind = "alarm" if is_fired else "alarm ended"
-        yield Change(at=f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", kind=kind, says=says, is_bad=is_fired)
+        yield Change(at=f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", kind=kind, summary=summary, is_bad=is_fired)
 
 
 def alarm_changes(

@@ -57,7 +57,7 @@ class Units:
 class ModelRow:
     """One model of a unit.
 
-    ``says`` explains ``state`` in a sentence, from the monitor or the record. ``monitors`` has the state of each monitor in the
+    ``summary`` explains ``state`` in a sentence, from the monitor or the record. ``monitors`` has the state of each monitor in the
     newest window, which ended at ``monitored_until``; empty before the first decision. ``is_monitored`` is whether a monitor is
     deployed, null if the endpoint's stack did not publish this. ``retrained`` is when the newest retraining started, and on the
     page of one model its outcome; ``rollout`` is the progress of the running rollout. ``waiting`` are packages that await an
@@ -67,7 +67,7 @@ class ModelRow:
 
     endpoint: str
     state: ModelState
-    says: str
+    summary: str
     version: int | None
     package: str | None
     digest: str | None
@@ -88,13 +88,13 @@ class RegistryRow:
 
     ``version`` is the newest released version, else the newest approved one; ``digest`` is the SHA-256 of its model, and
     ``since`` the time of the release or approval. ``approved`` and ``released`` are these versions, ``<group>/<number>``, or null.
-    ``source`` is the environment whose releases it takes, null if its models are trained here. ``says`` explains ``state``;
+    ``source`` is the environment whose releases it takes, null if its models are trained here. ``summary`` explains ``state``;
     for ``retrained`` and ``waiting`` see ``ModelRow``.
     """
 
     group: str
     state: ModelState
-    says: str
+    summary: str
     version: int | None = None
     digest: str | None = None
     since: str | None = None
@@ -258,7 +258,7 @@ def endpoint(call: Call) -> EndpointPage:
         is_stopped=_is_paused(found) or found.frozen is not None,
         is_paused=_is_paused(found),
         row=row,
-        cause=row.says,
+        cause=row.summary,
         serves=None if overview.live is None else _served(overview.live),
         before=before,
         before_did=_before_did(call.now, archive, before, records, unread),
@@ -322,12 +322,12 @@ def _is_paused(found: UnitOverview) -> bool:
 def _row(
     found: EndpointOverview, pipeline: str | None, pipelines: tuple[PipelineOverview, ...], now: datetime
 ) -> ModelRow:
-    state, says = state_of(found)
+    state, summary = state_of(found)
     live, monitor = found.live, found.monitor
     return ModelRow(
         endpoint=found.endpoint,
         state=state,
-        says=says,
+        summary=summary,
         version=None if live is None else version_number(live.model_package_arn),
         package=None if live is None else live.model_package_arn,
         digest=None if live is None else live.model_sha256,
@@ -348,7 +348,7 @@ def _row(
 def _registry_row(
     found: RegistryOverview, pipeline: str | None, pipelines: tuple[PipelineOverview, ...], now: datetime
 ) -> RegistryRow:
-    state, says = state_of_registry(found)
+    state, summary = state_of_registry(found)
     approved, released = found.approved, found.released
     version, digest, since = None, None, None
     if approved is not None:
@@ -358,7 +358,7 @@ def _registry_row(
     return RegistryRow(
         group=found.group,
         state=state,
-        says=says,
+        summary=summary,
         version=version_number(version),
         digest=digest,
         since=since,

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from mlops_runtime.business_unit.unit_overview import GONE, NOT_YET_DEPLOYED, EndpointOverview, MonitorOverview
+from mlops_runtime.business_unit.unit_overview import DELETED, NOT_YET_DEPLOYED, EndpointOverview, MonitorOverview
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.registry.registry_overview import RegistryOverview, version_of
@@ -15,10 +15,10 @@ _BLIND = (MonitorState.MONITOR_NOT_RUN, MonitorState.NO_CAPTURE, MonitorState.BA
 class ModelState(StrEnum):
     """State of a model; if several apply, the worst, which is the first in this order."""
 
-    GONE = "gone"
+    DELETED = "deleted"
     BROKEN = "broken"
     VIOLATED = "limits violated"
-    TAKEN_BACK = "rolled back"
+    ROLLED_BACK = "rolled back"
     NOT_MONITORED = "not monitored"
     WAITING = "waits for an approval"
     ROLLING_OUT = "rollout runs"
@@ -42,9 +42,9 @@ def state_of(found: EndpointOverview) -> tuple[ModelState, str]:
         message = f"no monitor window has ended since version {live.model_package_arn.rpartition('/')[2]} went live"
         monitor = MonitorOverview(states={}, verdict=message)
     states = set() if monitor is None else set(monitor.states.values())
-    if found.state == GONE:
+    if found.state == DELETED:
         return (
-            ModelState.GONE,
+            ModelState.DELETED,
             "its endpoint was deleted outside of the platform: deploy its stack again, or approve a package again",
         )
     if found.state in _BROKEN:
@@ -54,7 +54,7 @@ def state_of(found: EndpointOverview) -> tuple[ModelState, str]:
     if MonitorState.VIOLATION.value in states and monitor is not None:
         return ModelState.VIOLATED, monitor.verdict or "a monitor's limit is violated"
     if last is not None and last.outcome in (Outcome.ROLLED_BACK, Outcome.FAILED):
-        return ModelState.TAKEN_BACK, f"record {last.sequence}: {last.outcome.value}: {last.reason}"
+        return ModelState.ROLLED_BACK, f"record {last.sequence}: {last.outcome.value}: {last.reason}"
     if monitor is not None and monitor.unread:
         return ModelState.NOT_MONITORED, f"its monitor's report is not shown: {monitor.unread}"
     if states & {state.value for state in _BLIND} and monitor is not None:

@@ -29,17 +29,17 @@ class RollbackBegun:
     execution: str | None
     aborts: bool
     is_final: bool
-    says: tuple[str, ...]
+    summary: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackProgress:
-    """Progress of a rollback. Once it is over, ``is_served`` is whether the requested version serves, and ``says`` the outcome."""
+    """Progress of a rollback: once it is over, whether the requested version serves, and a ``summary`` of the outcome."""
 
     execution: str
     is_over: bool
     is_served: bool | None
-    says: str
+    summary: str
     record: AuditRecord | None
 
 
@@ -55,7 +55,9 @@ def roll_back(call: Call) -> RollbackBegun:
     messages: list[str] = []
     way = _way(call, entry, messages)
     if _exists(call, execution_arn(entry.deploy_machine, name)):
-        return RollbackBegun(execution=name, aborts=False, is_final=True, says=("this rollback was already started",))
+        return RollbackBegun(
+            execution=name, aborts=False, is_final=True, summary=("this rollback was already started",)
+        )
     if (aborted := _aborted(call, way, body)) is not None:
         return aborted
     rollout = _checked(call, entry, way, body.expect)
@@ -108,10 +110,14 @@ def progress(call: Call) -> RollbackProgress:
     found = _way(call, entry, []).look(begun)
     if isinstance(found, Begun):
         return RollbackProgress(
-            execution=call.names["execution"], is_over=False, is_served=None, says="it is running", record=None
+            execution=call.names["execution"], is_over=False, is_served=None, summary="it is running", record=None
         )
     return RollbackProgress(
-        execution=call.names["execution"], is_over=True, is_served=found.is_served, says=found.text, record=found.record
+        execution=call.names["execution"],
+        is_over=True,
+        is_served=found.is_served,
+        summary=found.text,
+        record=found.record,
     )
 
 
@@ -144,7 +150,7 @@ def _aborted(call: Call, way: WayBack, body: AbortBody | RollbackBody) -> Rollba
     if not way.has_done(_request(call, body.reason, None), last):
         return None
     message = f"this was already done: record {last.sequence}, {last.outcome.value}"
-    return RollbackBegun(execution=last.execution.rpartition(":")[2], aborts=True, is_final=True, says=(message,))
+    return RollbackBegun(execution=last.execution.rpartition(":")[2], aborts=True, is_final=True, summary=(message,))
 
 
 def _checked(call: Call, entry: EndpointEntry, way: WayBack, expect: SeenVersion) -> str | None:
@@ -194,12 +200,12 @@ def _begun(way: WayBack, request: DeployRequest, name: str, messages: list[str])
     except RollbackError as error:
         raise RefusedRequestError(409, str(error)) from error
     if isinstance(found, Answer):
-        return RollbackBegun(execution=None, aborts=False, is_final=True, says=(*messages, found.text))
+        return RollbackBegun(execution=None, aborts=False, is_final=True, summary=(*messages, found.text))
     return RollbackBegun(
         execution=found.execution.rpartition(":")[2],
         aborts=found.aborts,
         is_final=found.is_alarm_set or not found.aborts,
-        says=tuple(messages)
+        summary=tuple(messages)
         if found.is_alarm_set or not found.aborts
         else (*messages, "the new fleet has not started yet"),
     )

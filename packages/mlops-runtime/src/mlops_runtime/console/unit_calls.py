@@ -33,7 +33,7 @@ class PauseAnswer:
     unit: str
     paused: bool
     record: int | None
-    says: str
+    summary: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class RetrainingAnswer:
     """A requested retraining; ``event`` is the id for reading its progress."""
 
     event: str
-    says: str
+    summary: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class RetrainingProgress:
     execution: str | None
     is_over: bool
     outcome: RetrainingOutcome | None
-    says: str
+    summary: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +92,13 @@ def _set(call: Call, *, is_paused: bool) -> PauseAnswer:
         raise RefusedRequestError(409, f"{error}; check it with: mlops audit verify {entry.unit}") from error
     if change.record is None:
         how = f"is {paused_reason(change.state)}" if is_paused else "is not paused"
-        return PauseAnswer(unit=entry.unit, paused=is_paused, record=None, says=f"{entry.unit} {how}; nothing changed")
+        return PauseAnswer(
+            unit=entry.unit, paused=is_paused, record=None, summary=f"{entry.unit} {how}; nothing changed"
+        )
     what = "paused: automatic retraining, approval and promotion are stopped" if is_paused else "resumed"
     number = change.record.sequence
     return PauseAnswer(
-        unit=entry.unit, paused=is_paused, record=number, says=f"{entry.unit} is {what} (record {number})"
+        unit=entry.unit, paused=is_paused, record=number, summary=f"{entry.unit} is {what} (record {number})"
     )
 
 
@@ -116,7 +118,7 @@ def retrain(call: Call) -> RetrainingAnswer:
         begun = None if state.request is None else from_json(RetrainRequest, state.request)
         if begun is not None and (begun.requested_by, begun.detail) == (caller, body.reason.strip()[:_DETAIL]):
             # a repetition of this request: the new run has the same requester and reason
-            return RetrainingAnswer(event=begun.event_id, says=f"requested a retraining by {pipeline.pipeline}")
+            return RetrainingAnswer(event=begun.event_id, summary=f"requested a retraining by {pipeline.pipeline}")
         started = "no run" if last is None else last.rpartition(":")[2]
         raise RefusedRequestError(
             409,
@@ -128,7 +130,7 @@ def retrain(call: Call) -> RetrainingAnswer:
         event = requests.send(caller=caller, reason=body.reason.strip())
     except RetrainingRequestError as error:
         raise RefusedRequestError(502, str(error)) from error
-    return RetrainingAnswer(event=event, says=f"requested a retraining by {pipeline.pipeline}")
+    return RetrainingAnswer(event=event, summary=f"requested a retraining by {pipeline.pipeline}")
 
 
 def retraining(call: Call) -> RetrainingProgress:
@@ -137,7 +139,9 @@ def retraining(call: Call) -> RetrainingProgress:
     decision = requests.decision(event)
     if decision is None:
         message = "the guard has not decided yet; requests that it cannot handle are in the dead-letter queue"
-        return RetrainingProgress(event=event, decision=None, execution=None, is_over=False, outcome=None, says=message)
+        return RetrainingProgress(
+            event=event, decision=None, execution=None, is_over=False, outcome=None, summary=message
+        )
     if decision.decision not in (Decision.STARTED, Decision.KNOWN) or decision.execution is None:
         return RetrainingProgress(
             event=event,
@@ -145,7 +149,7 @@ def retraining(call: Call) -> RetrainingProgress:
             execution=None,
             is_over=True,
             outcome=None,
-            says=refusal_of(decision),
+            summary=refusal_of(decision),
         )
     outcome = earlier_outcome(decision) or requests.outcome(decision.execution)
     name = decision.execution.rpartition(":")[2]
@@ -155,7 +159,7 @@ def retraining(call: Call) -> RetrainingProgress:
         execution=name,
         is_over=outcome is not None,
         outcome=outcome,
-        says=f"{name} is running" if outcome is None else f"{outcome.outcome}: {outcome.reason}",
+        summary=f"{name} is running" if outcome is None else f"{outcome.outcome}: {outcome.reason}",
     )
 
 

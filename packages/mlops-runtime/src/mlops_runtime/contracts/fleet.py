@@ -37,7 +37,7 @@ class FleetFile:
 class FleetModel:
     """One model in one environment: served by an endpoint, or in a registry whose unit has no endpoint for it there.
 
-    ``state`` is one or two words; ``says`` explains it in a sentence, as in the console and ``mlops status``. ``digest`` is the
+    ``state`` is one or two words; ``summary`` explains it in a sentence, as in the console and ``mlops status``. ``digest`` is the
     SHA-256 of the serving model, the same in every environment, while ``version`` is numbered per environment. ``drift`` and
     ``quality`` are the states of these monitors in the newest window, which ended at ``monitored_until``; absent without such a
     monitor or before its first decision. ``waiting`` are packages pending a decision, absent without permission to read them.
@@ -53,7 +53,7 @@ class FleetModel:
     unit: str
     model: str
     state: str
-    says: str
+    summary: str
     automation: str
     owner: str | None = None
     cost_center: str | None = None

@@ -161,7 +161,7 @@ def _model(environment: FleetEnvironment, page: UnitPage, name: str, row: ModelR
         unit=page.unit,
         model=name.removeprefix(f"{page.unit}-"),
         state=row.state.value,
-        says=row.says,
+        summary=row.summary,
         automation=page.automation,
         owner=page.owner,
         cost_center=page.cost_center,

@@ -33,7 +33,7 @@ UNCOUNTED = "capture object is not counted"
 ANOTHER_BASELINE = "counts of a capture object are of another baseline"
 UNREADABLE = "counts of a capture object cannot be read"
 LATE = "capture object came after its window was decided"
-TAKEN_BACK = "capture object has calls of a rollout that was rolled back"
+ROLLED_BACK = "capture object has calls of a rollout that was rolled back"
 _NO_LINES: Mapping[str, tuple[int, ...]] = {}
 
 
@@ -219,7 +219,7 @@ class _Reader:
                 self.synthetic += part.synthetic or 0
             if is_among(part.first, part.last, self.aside):
                 self.taken_back += 1
-                self._found([TAKEN_BACK], keys)
+                self._found([ROLLED_BACK], keys)
                 continue
             found = [*(part.problems or ()), *invalid_values(self.baseline, part)]
             self._found(found, keys, part.problem_lines or {})
@@ -270,7 +270,7 @@ def _count(
             ANOTHER_BASELINE: reader.another,
             UNREADABLE: reader.unreadable,
             LATE: late,
-            TAKEN_BACK: reader.taken_back,
+            ROLLED_BACK: reader.taken_back,
         }
     )
     reasons = {*problems, *invalid_values(baseline, counts)}

@@ -85,7 +85,7 @@ class RolloutProgress:
     execution: str  # ARN of the execution
     phase: Phase  # current phase
     since: str  # start of the phase, or of the current step's bake
-    asked: str = ""  # reason of the request: a `DeployReason`, empty if the input has another format
+    request_reason: str = ""  # reason of the request: a `DeployReason`, empty if the input has another format
     planned: str = ""  # the plan's reason; empty before the plan
     package: str | None = None  # ARN of the candidate's package, if known
     step: int = 0  # number of the step that bakes, from 1; 0 before the first
@@ -121,7 +121,7 @@ class _Observed:
     state: str = ""
     phase: Phase = Phase.PLANNING
     since: datetime = _EPOCH
-    asked: str = ""
+    request_reason: str = ""
     plan: Mapping[str, Any] = field(default_factory=dict)
     shifts: int = 0
     shifted: datetime | None = None
@@ -171,7 +171,7 @@ def _apply(observed: _Observed, event: Mapping[str, Any]) -> None:
         observed.since = at
     observed.newest = int(event["id"])
     if kind == "ExecutionStarted":
-        observed.asked = str(_parsed(event["executionStartedEventDetails"].get("input")).get("reason", ""))
+        observed.request_reason = str(_parsed(event["executionStartedEventDetails"].get("input")).get("reason", ""))
     elif kind.endswith("StateEntered"):
         observed.state = event["stateEnteredEventDetails"]["name"]
         _enter(observed, PHASES.get(observed.state, observed.phase), at)
@@ -225,7 +225,7 @@ def _progress(execution: str, observed: _Observed, now: datetime) -> RolloutProg
         execution=execution,
         phase=phase,
         since=_iso(since),
-        asked=observed.asked,
+        request_reason=observed.request_reason,
         planned=str(observed.plan.get("reason") or ""),
         package=observed.plan.get("candidate_package"),
         step=traffic.step if is_moving else 0,

@@ -33,7 +33,7 @@ def _count(number: int, unit: str) -> str:
 
 def doing(progress: RolloutProgress) -> str:
     """Return the current activity of a rollout, without times; with traffic, the number of its step."""
-    is_back = progress.asked == DeployReason.ROLLBACK
+    is_back = progress.request_reason == DeployReason.ROLLBACK
     if progress.step:
         end = f", alarms and answers are read {_last_time(progress)}" if progress.phase is Phase.JUDGING else ""
         end += ", the requested version already has all of it" if is_back and progress.percent == _ALL else ""

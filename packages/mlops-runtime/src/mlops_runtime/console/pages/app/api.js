@@ -35,7 +35,7 @@ async function answered(path, options) {
   try {
     signed = await authorization();
   } catch (error) {
-    throw new Problem(error.status ?? 0, 'signed out', error.says ?? error.message);
+    throw new Problem(error.status ?? 0, 'signed out', error.message ?? error.message);
   }
   try {
     answer = await fetch(base() + path, {...options, cache: 'no-store', headers: {Authorization: signed, ...options.headers}});

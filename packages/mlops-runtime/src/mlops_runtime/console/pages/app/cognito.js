@@ -10,9 +10,9 @@ let settings, tokens, renewal;
 
 // Why a user is not signed in.
 class SignInError extends Error {
-  constructor(says, status = 401) {
-    super(says);
-    Object.assign(this, {says, status});
+  constructor(message, status = 401) {
+    super(message);
+    Object.assign(this, {message, status});
   }
 }
 
@@ -20,7 +20,7 @@ export async function begin(found) {
   settings = found;
   const query = new URLSearchParams(location.search), asked = taken(ASKED);
   if (!['code', 'error', 'state'].some((name) => query.has(name))) {
-    if (taken(OUT)) return {title: 'Signed out', says: 'You are signed out, here and at the sign-in page.'};
+    if (taken(OUT)) return {title: 'Signed out', message: 'You are signed out, here and at the sign-in page.'};
     return leave('none');
   }
   history.replaceState(null, '', `/#${asked?.to ?? '/'}`); // keep the one-time code out of the history
@@ -33,7 +33,7 @@ export async function begin(found) {
     keep(given);
     return null;
   } catch (error) {
-    return refused(error.says ?? `The tokens cannot be read: ${error.message}`);
+    return refused(error.message ?? `The tokens cannot be read: ${error.message}`);
   }
 }
 
@@ -106,7 +106,7 @@ async function leave(prompt) {
 const here = () => `${location.origin}/`;
 const random = () => text(crypto.getRandomValues(new Uint8Array(32)));
 const text = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
-const refused = (says) => ({title: 'Not signed in', says: `${says} Nothing was done; sign in again.`});
+const refused = (message) => ({title: 'Not signed in', message: `${message} Nothing was done; sign in again.`});
 
 function taken(name) {
   const found = sessionStorage.getItem(name);

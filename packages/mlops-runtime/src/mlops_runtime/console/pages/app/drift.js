@@ -52,7 +52,7 @@ const isKnown = (value) => value !== null && value !== undefined;
 function Feature({of, isFirst, path, until}) {
   const [isOpen, open] = useState(isFirst || of.drifted);
   return html`<details class="card" open=${isOpen} onToggle=${(event) => open(event.currentTarget.open)}>
-    <summary><strong>${of.name}</strong> <${Tone} tone=${of.tone}>${of.says}<//> <span class="soft small">PSI ${number(of.psi)}</span></summary>
+    <summary><strong>${of.name}</strong> <${Tone} tone=${of.tone}>${of.summary}<//> <span class="soft small">PSI ${number(of.psi)}</span></summary>
     ${of.description && html`<p>${of.description}</p>`}
     <p>What to do: ${of.do}.</p>
     ${isOpen && html`<${Evidence} path=${`${path}/feature?feature=${encodeURIComponent(of.name)}&window=${until.slice(0, 13)}`} name=${of.name} />`}

@@ -46,7 +46,7 @@ const states = (row) => ['drift', 'quality'].filter((name) => row[name]);
 const COLUMNS = [
   {name: 'Model', sort: (row) => row.model, of: (row) => html`${row.to ? html`<a href=${row.to}>${row.model}</a>` : row.model}<br /><span class="small soft">${row.unit}</span>`},
   {name: 'Environment', sort: (row) => row.environment, of: (row) => html`${row.environment}<br /><span class="small soft">${row.account} ${row.region}</span>`},
-  {name: 'State', sort: (row) => ORDER.indexOf(row.state), of: (row) => html`<${State} of=${row.state} />${row.says && html`<br /><span class="small">${row.says}</span>`}
+  {name: 'State', sort: (row) => ORDER.indexOf(row.state), of: (row) => html`<${State} of=${row.state} />${row.summary && html`<br /><span class="small">${row.summary}</span>`}
     ${row.automation !== 'runs' && html`<br /><span class="small">automation is ${row.automation}</span>`}`},
   {name: 'Version', sort: (row) => row.digest, of: (row) => (row.version
     ? html`<strong>version ${row.version}</strong>${row.digest && html` <code>${row.digest.slice(0, DIGEST)}</code>`}<br /><span class="small soft">since <${Time} at=${row.since} only /></span>` : html`<${Unknown} why="nothing yet" />`)},

@@ -15,14 +15,14 @@ export function Lineage({group, package: of}) {
 // Columns of the graph: tables, training set and code, the package, and endpoints.
 function columns({package: name, training_set: set, training_set_id: id, code, promotions}) {
   const served = Object.entries(Object.groupBy(promotions, (each) => each.endpoint));
-  const tables = (set?.reads ?? []).map((each) => ({key: `table ${each.table}`, name: each.table, says: `snapshot ${each.snapshot}`, to: ['set']}));
+  const tables = (set?.reads ?? []).map((each) => ({key: `table ${each.table}`, name: each.table, detail: `snapshot ${each.snapshot}`, to: ['set']}));
   const made = [
-    ...(id ? [{key: 'set', name: set?.name ?? 'training set', says: set ? `${number(set.rows)} rows` : id, to: ['package']}] : []),
-    ...Object.entries(code).map(([what, value]) => ({key: what, name: bare(what), says: value.split(':').pop(), to: ['package']})),
+    ...(id ? [{key: 'set', name: set?.name ?? 'training set', detail: set ? `${number(set.rows)} rows` : id, to: ['package']}] : []),
+    ...Object.entries(code).map(([what, value]) => ({key: what, name: bare(what), detail: value.split(':').pop(), to: ['package']})),
   ];
   return [
-    tables, made, [{key: 'package', name, says: 'package', to: served.map(([endpoint]) => `served ${endpoint}`)}],
-    served.map(([endpoint, all]) => ({key: `served ${endpoint}`, name: endpoint, says: `record ${all.map((each) => each.sequence).join(', ')}`})),
+    tables, made, [{key: 'package', name, detail: 'package', to: served.map(([endpoint]) => `served ${endpoint}`)}],
+    served.map(([endpoint, all]) => ({key: `served ${endpoint}`, name: endpoint, detail: `record ${all.map((each) => each.sequence).join(', ')}`})),
   ].filter((each) => each.length);
 }
 

@@ -59,7 +59,7 @@ function Frame({refused}) {
     ${data?.clock_scale && may('moveClock') && html`<${Clock} scale=${data.clock_scale} />`}
     <main id="main" tabindex="-1">${!refused
       ? html`${!hasRole && html`<${Title}>No role<//>`}${me.error && !data && html`<${Note} kind="bad" role="alert"><p>Your roles cannot be read: ${me.error.message}</p>${adviceOn(me.error)}<//>`}${hasRole && html`<${Page} path=${path} may=${may} isKnown=${Boolean(data ?? me.error)} />`}`
-      : html`<${Title}>${refused.title}<//><${Note} role="alert"><p>${refused.says}</p><//>${signInAgain() && html`<p><button type="button" class="main" onClick=${signInAgain()}>Sign in</button></p>`}`}</main>`;
+      : html`<${Title}>${refused.title}<//><${Note} role="alert"><p>${refused.message}</p><//>${signInAgain() && html`<p><button type="button" class="main" onClick=${signInAgain()}>Sign in</button></p>`}`}</main>`;
 }
 
 function skip(event) {

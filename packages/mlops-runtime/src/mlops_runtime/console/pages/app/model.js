@@ -50,7 +50,7 @@ function Shown({data, unit, endpoint, may}) {
 
 function Buttons({data, unit, endpoint, may}) {
   const {overview, serves, before, retraining} = data, isRunning = overview.running.length > 0;
-  const isWayBack = overview.progress?.asked === 'rollback';
+  const isWayBack = overview.progress?.request_reason === 'rollback';
   const [followed, follow] = useState('');
   const path = (more) => resource(unit, endpoint, more);
   return html`<div class="buttons">
@@ -75,7 +75,7 @@ export const seen = ({sequence, serves}) => ({sequence, package: serves?.package
 
 function Followed({path}) {
   const {data, error} = useResource(path, (found) => inRollout(!found?.is_over));
-  const text = data ? (data.is_over ? data.says : 'The rollback is running.') : error ? `The rollback cannot be followed: ${error.message}` : '';
+  const text = data ? (data.is_over ? data.summary : 'The rollback is running.') : error ? `The rollback cannot be followed: ${error.message}` : '';
   return html`<div class=${`note ${data?.is_over ? (data.is_served ? 'good' : 'bad') : ''}`} role="status" id="rollback"><p>${text}</p></div>`;
 }
 

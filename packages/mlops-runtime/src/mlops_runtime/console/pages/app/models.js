@@ -56,7 +56,7 @@ function Kept({of: row}) {
 const COLUMNS = [
   {name: 'Model', sort: (row) => row.endpoint, of: (row) => html`${row.isRegistry ? row.endpoint : html`<a href=${modelPage(row.unit, row.endpoint)}>${row.endpoint}</a>`}<br />
     <span class="small soft">${row.unit}${row.isRegistry && ', registry without an endpoint'}</span>`},
-  {name: 'State', sort: (row) => ORDER.indexOf(row.state), of: (row) => html`<${State} of=${row.state} />${row.says && html`<br /><span class="small">${row.says}</span>`}
+  {name: 'State', sort: (row) => ORDER.indexOf(row.state), of: (row) => html`<${State} of=${row.state} />${row.summary && html`<br /><span class="small">${row.summary}</span>`}
     ${row.waiting === undefined ? html`<br /><span class="small soft">waiting packages are not shown: your role may not list them</span>` : row.waiting?.map((name) => html`<br /><a class="small" href=${packagePage(name)}>Decide on ${name}</a>`)}`},
   {name: 'Serves', sort: (row) => row.since, of: (row) => (row.isRegistry ? html`<${Kept} of=${row} />` : row.package
     ? html`<strong>${row.version ? `version ${row.version}` : 'a version'}</strong><br /><span class="small soft">since <${Time} at=${row.since} only /></span>` : html`<${Unknown} why="nothing yet" />`)},

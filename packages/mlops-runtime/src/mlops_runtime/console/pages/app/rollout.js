@@ -20,7 +20,7 @@ function Running({data, unit, endpoint, may}) {
     <p class="lead"><${State} of="rollout runs" /> ${doing(data.rollout) ?? progress.phase}</p>
     <${Card} id="steps" title="Steps"><${Steps} of=${progress} /><${Share} percent=${progress.percent} serves=${data.serves} />
       <${Facts} of=${[
-        ['requested by', progress.asked || html`<${Unknown} />`],
+        ['requested by', progress.request_reason || html`<${Unknown} />`],
         progress.package && ['package', html`<a href=${packagePage(packageName(progress.package))}>${packageName(progress.package)}</a>`],
         ...data.rollout.slice(1).map(({name, text}) => [name, text]),
       ]} /><//>

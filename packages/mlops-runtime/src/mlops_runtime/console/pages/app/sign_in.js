@@ -9,7 +9,7 @@ const LOCAL = {
       history.replaceState(null, '', `#${found[2] ?? '/'}`);
     }
     addEventListener('hashchange', () => location.hash.startsWith('#token=') && location.reload()); // address of another start
-    return sessionStorage.getItem('token') ? null : {title: 'Not signed in', says: LOCAL.hint};
+    return sessionStorage.getItem('token') ? null : {title: 'Not signed in', message: LOCAL.hint};
   },
   authorization: () => `Bearer ${sessionStorage.getItem('token') ?? ''}`,
   hint: 'Open the address that mlops console printed: it contains the token of this start of the command.',
@@ -17,19 +17,19 @@ const LOCAL = {
 };
 let config = {api: '/api'}, way = LOCAL;
 
-// Sign in. Returns null, or {title, says} for an error; does not return if the browser is redirected to the sign-in page.
+// Sign in. Returns null, or {title, message} for an error; does not return if the browser is redirected to the sign-in page.
 export async function signIn() {
   try {
     config = await (await fetch('/config.json', {cache: 'no-store'})).json();
     if (config.signIn.kind === 'cognito') way = await import('./cognito.js');
   } catch {
-    return {title: 'Not signed in', says: 'The console does not respond, so the sign-in configuration cannot be read. Reload this page.'};
+    return {title: 'Not signed in', message: 'The console does not respond, so the sign-in configuration cannot be read. Reload this page.'};
   }
   return way.begin(config.signIn);
 }
 
 export const base = () => `${config.api}/v1`;
-// Authorization header of a call; throws {says} if the user must sign in again.
+// Authorization header of a call; throws {message} if the user must sign in again.
 export const authorization = () => way.authorization();
 // Advice for an invalid sign-in, and for a console that does not respond.
 export const hint = () => way.hint;

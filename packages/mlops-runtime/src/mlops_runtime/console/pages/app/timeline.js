@@ -17,9 +17,9 @@ export function Timeline({changes, from, until, empty}) {
         <text x=${x(at)} y=${LINE + 24} text-anchor=${number === 0 ? 'start' : number === ticks.length - 1 ? 'end' : 'middle'}>${clock(at)}</text>`)}
       ${changes.map((each) => html`<svg x=${x(each.at)} y=${LINE}>${mark(each)}</svg>`)}
     </svg>
-    <ol class="plain" aria-label="Events, newest first">${changes.map((each) => html`<li key=${`${each.at} ${each.kind} ${each.sequence ?? each.says}`}>
+    <ol class="plain" aria-label="Events, newest first">${changes.map((each) => html`<li key=${`${each.at} ${each.kind} ${each.sequence ?? each.summary}`}>
       <${State} of=${each.is_bad ? bad(each.kind) : each.kind === 'window' ? 'window' : bare(each.kind)} /> <${Time} at=${each.at} />
-      ${each.who && html` by <${By} who=${each.who} />`}<br /><span>${each.says}</span></li>`)}</ol>`;
+      ${each.who && html` by <${By} who=${each.who} />`}<br /><span>${each.summary}</span></li>`)}</ol>`;
 }
 
 const bad = (kind) => (kind === 'window' ? 'limits violated' : bare(kind) === 'rolled back' ? 'rolled back' : kind.toUpperCase());

@@ -56,7 +56,7 @@ export const bare = (text) => text.replaceAll('_', ' ');
 
 // States from worst to best, as in the API.
 export const ORDER = [
-  'gone', 'broken', 'limits violated', 'rolled back', 'not monitored', 'waits for an approval', 'rollout runs', 'on probation', 'not known yet',
+  'deleted', 'broken', 'limits violated', 'rolled back', 'not monitored', 'waits for an approval', 'rollout runs', 'on probation', 'not known yet',
   'serves', 'approved', 'released', 'not deployed', 'not approved',
 ];
 
@@ -64,7 +64,7 @@ export const ORDER = [
 const TONES = {
   good: ['serves', 'released', 'OK', 'InService', 'Approved', 'PROMOTED', 'REGISTERED', 'SUCCEEDED', 'RESUMED', 'passed', 'intact'],
   bad: [
-    'gone', 'broken', 'limits violated', 'rolled back', 'VIOLATION', 'Failed', 'FAILED', 'GONE', 'ROLLED_BACK', 'REJECTED', 'Rejected', 'failed', 'UpdateRollbackFailed',
+    'deleted', 'broken', 'limits violated', 'rolled back', 'VIOLATION', 'Failed', 'FAILED', 'DELETED', 'ROLLED_BACK', 'REJECTED', 'Rejected', 'failed', 'UpdateRollbackFailed',
     'drifted', 'ALARM',
   ],
   warn: [
