@@ -146,6 +146,8 @@ def _amounts(weeks: Sequence[Week], words: Words) -> Figure:
     numbers = [w.week for w in weeks]
     axes.plot(numbers, [w.actual for w in weeks], color=_INK, marker="o", ms=4, label="real")
     axes.plot(numbers, [w.forecast for w in weeks], color=_BLUE, marker="o", ms=4, label="forecast")
+    axes.update_datalim([(numbers[0], 0)])  # so that the margin above is one of the whole axis
+    axes.autoscale_view()
     axes.set_ylim(bottom=0)
     return _finish(figure, axes, weeks, words.amount)
 

@@ -31,6 +31,17 @@ def test_a_page(tmp_path, weeks, plots):
     assert ("log loss of the live model and of the naive own rate" in page) is bool(weeks)
 
 
+def test_the_highest_point_is_drawn_whole(tmp_path):
+    """Totals that hardly change lie at the top of an axis from zero: the axis leaves room for the marker."""
+    path = tmp_path / "page.html"
+    write_page(path, words=WORDS, ok=True, verdict="", note="", rows=[], weeks=WEEKS)
+    plot = path.read_text().partition("<svg")[2].partition("</svg>")[0]
+
+    edge = float(re.search(r'<clipPath.*?y="([\d.]+)"', plot, re.DOTALL).group(1))
+    radius = 2.5  # points, with the marker's line
+    assert min(float(y) for y in re.findall(r'<use [^>]*y="([\d.]+)"', plot)) - radius >= edge
+
+
 def test_steps_link_to_the_files_that_were_written(tmp_path):
     """Links are relative to the page; missing files have no link."""
     path = tmp_path / "page.html"
