@@ -94,6 +94,26 @@ def test_fails_with_every_permission_that_the_role_lacks(create):
     assert "ec2:CreateNetworkInterface" not in reasons
 
 
+def test_fails_for_variables_that_are_too_large(create, cloud):
+    """Names and the escapes of JSON in JSON count too, in a template and by the API."""
+    # 4,096 bytes with {"A":""}; each quote counts twice
+    fits = {"A": '"' * 2044}
+    reasons, values = create(
+        "lambda-variables",
+        {"Role": role("lambda.amazonaws.com"), "Function": function(Environment={"Variables": fits})},
+        {"Name": {"Ref": "Function"}},
+    )
+    assert reasons == ""
+    large = {"Variables": fits | {"A": fits["A"] + "."}}
+    reasons, _ = create("lambda-large", {"Role": role("lambda.amazonaws.com"), "Function": function(Environment=large)})
+    assert "exceeded the 4KB limit. String measured: {" in reasons
+
+    client = cloud.client("lambda")
+    with pytest.raises(client.exceptions.InvalidParameterValueException, match="exceeded the 4KB limit"):
+        client.update_function_configuration(FunctionName=values["Name"], Environment=large)
+    assert client.get_function_configuration(FunctionName=values["Name"])["Environment"]["Variables"] == fits
+
+
 def test_fails_for_a_queue_that_the_role_may_not_read(create):
     """The mapping is rejected instead of silently reading nothing."""
     mapping = {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {

@@ -7,7 +7,9 @@ source need: https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution
 from __future__ import annotations
 
 import io
+import json
 import zipfile
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -17,18 +19,22 @@ from mlops_local.iam import authorization
 
 Properties = dict[str, Any]
 MOST_BYTES = 250 * 1024 * 1024  # limit of a function's code and layers, unzipped
+MOST_VARIABLES_BYTES = 4096  # limit of all variables of a function, as JSON
 _held_layer_zip = lambda_svc._resolve_layer_zip
 _NETWORK_ACTIONS = ("ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface")
 _QUEUE_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 
 
 def complete_function(name: str, _old: Properties, new: Properties) -> None:
-    """Store network, key and dead letters in the function's configuration, and check its size and role.
+    """Store network, key and dead letters in the function's configuration, and check its variables, size and role.
 
     Raises:
-        ValueError: If code and layers are too large, Lambda cannot assume the role, or the role lacks a permission.
+        ValueError: If variables, or code and layers, are too large, Lambda cannot assume the role, or the role lacks a permission.
     """
     config = lambda_svc._functions[name]["config"]
+    problem = variables_problem(new)
+    if problem is not None:
+        raise ValueError(problem)
     # claim: function-and-layers-have-a-size
     size = lambda_svc._unzipped_size(lambda_svc._functions[name]["code_zip"])
     size += sum(map(_layer_size, config.get("Layers") or ()))
@@ -46,6 +52,41 @@ def complete_function(name: str, _old: Properties, new: Properties) -> None:
     if dead_letters:
         needs.append(("sqs:SendMessage" if ":sqs:" in dead_letters else "sns:Publish", dead_letters))
     _check_role(config, needs)
+
+
+# claim: variables-have-4-kb
+def variables_problem(properties: Mapping[str, Any]) -> str | None:
+    """Return Lambda's error if the variables of a function are too large.
+
+    Example:
+        >>> [variables_problem({"Environment": {"Variables": {"A": "x" * n}}}) is None for n in (4088, 4089)]
+        [True, False]
+    """
+    variables = (properties.get("Environment") or {}).get("Variables") or {}
+    measured = json.dumps(variables, ensure_ascii=False, separators=(",", ":"))
+    if len(measured.encode()) <= MOST_VARIABLES_BYTES:
+        return None
+    return (
+        "Lambda was unable to configure your environment variables because the environment variables you have provided exceeded "
+        f"the 4KB limit. String measured: {measured}"
+    )
+
+
+def check_variables() -> None:
+    """Let CreateFunction and UpdateFunctionConfiguration check the variables."""
+
+    # claim: variables-have-4-kb
+    def checked(call: Callable[..., Any]) -> Callable[..., Any]:
+        def check(*arguments: Any) -> Any:
+            problem = variables_problem(arguments[-1])
+            if problem is not None:
+                return lambda_svc.error_response_json("InvalidParameterValueException", problem, 400)
+            return call(*arguments)
+
+        return check
+
+    lambda_svc._create_function = checked(lambda_svc._create_function)
+    lambda_svc._update_config = checked(lambda_svc._update_config)
 
 
 def check_mapping(_mapping_id: str, _old: Properties, new: Properties) -> None:

@@ -203,6 +203,7 @@ def install() -> None:
         _HANDLERS.setdefault(resource_type, _record(resource_type))
     _wrap("AWS::Glue::TableOptimizer", jobs.check_optimizer)
     lambda_types.leave_layers_out()
+    lambda_types.check_variables()
 
 
 def run_on_worker(*resource_types: str) -> None:
