@@ -12,7 +12,7 @@ from mlops_runtime.rollout.execution_names import (
     rehearsal_pattern,
     shadow_name,
     short_hash,
-    start_deploy,
+    start_once,
     version_name,
     version_tags,
 )
@@ -21,8 +21,8 @@ from mlops_runtime.wildcards import matches
 
 def test_a_name_is_started_once(world: World) -> None:
     """A second start succeeds, also with another input."""
-    first = start_deploy(world.stepfunctions, MACHINE, "one", world.request("spec"))
-    second = start_deploy(world.stepfunctions, MACHINE, "one", world.request("rollback"))
+    first = start_once(world.stepfunctions, MACHINE, "one", world.request("spec"))
+    second = start_once(world.stepfunctions, MACHINE, "one", world.request("rollback"))
     assert first == second == execution_arn(MACHINE, "one")
     assert world.executions() == ["one"]
 
@@ -30,7 +30,7 @@ def test_a_name_is_started_once(world: World) -> None:
 def test_fails_when_there_is_no_machine(world: World) -> None:
     """Only a name in use is success."""
     with pytest.raises(ClientError, match="StateMachineDoesNotExist"):
-        start_deploy(world.stepfunctions, MACHINE + "x", "one", world.request("spec"))
+        start_once(world.stepfunctions, MACHINE + "x", "one", world.request("spec"))
 
 
 def test_hashes_in_names_are_short_and_stable() -> None:

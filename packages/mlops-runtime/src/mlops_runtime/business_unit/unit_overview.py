@@ -28,6 +28,7 @@ from mlops_runtime.registry.registry_overview import RegistryOverview, read_regi
 from mlops_runtime.retraining.retraining_start import GuardTable
 from mlops_runtime.retraining.run_history import Run, RunHistory
 from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain
+from mlops_runtime.rollout.execution_names import running_executions
 from mlops_runtime.rollout.live_fleet import read_status
 from mlops_runtime.rollout.rollout_progress import RolloutProgress, RolloutReader
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -355,10 +356,7 @@ class Overview:
         return newest_verdict(self.s3, endpoint=endpoint, artifacts=artifacts, now=self.now)
 
     def _running(self, machine: str) -> tuple[str, ...]:
-        pages = self.stepfunctions.get_paginator("list_executions").paginate(
-            stateMachineArn=machine, statusFilter="RUNNING"
-        )
-        return tuple(execution["executionArn"] for page in pages for execution in page["executions"])
+        return tuple(running_executions(self.stepfunctions, machine))
 
     def _lock(self, owner: str, until: int) -> Lock:
         return Lock(owner=owner, until=_iso(until), expired=until < self.now.timestamp())

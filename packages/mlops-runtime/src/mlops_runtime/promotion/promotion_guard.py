@@ -10,25 +10,23 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mlops_runtime.contracts import ContractError, canonical_json, from_dict, from_json, to_dict
-from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail, event_source
+from mlops_runtime.contracts import ContractError, from_dict, to_dict
+from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
 from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.promotion.environment_link import LinkedEnvironment
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
-from mlops_runtime.rollout.event_origin import EVENT_ID, LONGEST_BODY
-from mlops_runtime.rollout.execution_names import execution_arn
+from mlops_runtime.rollout.event_origin import EVENT_ID, age_problem, read_event
+from mlops_runtime.rollout.execution_names import execution_arn, start_once
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-OLDEST = timedelta(
-    hours=25
-)  # EventBridge delivers for a day: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
-NEWEST = timedelta(minutes=5)
+# EventBridge delivers for a day: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
+OLDEST = timedelta(hours=25)
 CHARACTERS_OF_NAME = 40
 # number of offers that were neither taken nor finally refused in time, published with each check of the schedule
 OVERDUE_METRIC = "OffersOverdue"
@@ -93,20 +91,15 @@ def offered(body: str, *, settings: OfferSettings, now: datetime) -> tuple[str, 
     Raises:
         IgnoredOfferError: If the event is malformed, stale, or of another source, unit or group.
     """
-    if len(body) > LONGEST_BODY:
-        raise IgnoredOfferError(f"a message must have at most {LONGEST_BODY} characters, got {len(body)}")
     try:
-        event = from_json(BusEvent, body)
+        event = read_event(body)
         if event.source == "aws.events" and event.resources == (settings.recheck_rule,):
             return None
         detail = from_dict(EventDetail, event.detail)
     except ContractError as error:
         raise IgnoredOfferError(str(error)) from error
-    at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
-    if not -NEWEST <= now - at <= OLDEST:
-        raise IgnoredOfferError(
-            f"event of {event.time.isoformat()} was received at {now.isoformat()}: too old, or in the future"
-        )
+    if problem := age_problem(event, now=now, oldest=OLDEST):
+        raise IgnoredOfferError(f"{problem}: too old, or in the future")
     found = {
         "source": (event.source, event_source(settings.unit)),
         "detail type": (event.detail_type, DetailType.MODEL_RELEASED.value),
@@ -176,11 +169,5 @@ class OfferGuard:
             return False
 
     def _start(self, offer: Offer) -> str:
-        name, request = execution_name(offer), {"record_uri": offer.record_uri, "record_sha256": offer.record_sha256}
-        try:
-            self.stepfunctions.start_execution(
-                stateMachineArn=self.settings.machine_arn, name=name, input=canonical_json(request).decode()
-            )
-        except self.stepfunctions.exceptions.ExecutionAlreadyExists:
-            logger.info("execution %s already exists", name)
-        return execution_arn(self.settings.machine_arn, name)
+        request = {"record_uri": offer.record_uri, "record_sha256": offer.record_sha256}
+        return start_once(self.stepfunctions, self.settings.machine_arn, execution_name(offer), request)

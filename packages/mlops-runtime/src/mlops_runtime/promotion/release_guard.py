@@ -8,18 +8,18 @@ See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-e
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.events import BusEvent, DetailType, event_source
 from mlops_runtime.contracts.rollout import LivePointer, LockRow, Outcome
-from mlops_runtime.rollout.deploy_guard import APPROVAL, NEWEST, OLDEST, IgnoredError, RequestedRollout, check_approval
+from mlops_runtime.rollout.deploy_guard import APPROVAL, OLDEST, IgnoredError, RequestedRollout, check_approval
 from mlops_runtime.rollout.deploy_guard import GuardSettings as ApprovalSettings
 from mlops_runtime.rollout.deploy_guard import requested_rollout as approval_by
 from mlops_runtime.rollout.deploy_plan import live_pointer
-from mlops_runtime.rollout.event_origin import LONGEST_BODY, Origin
+from mlops_runtime.rollout.event_origin import Origin, age_problem, read_event
 from mlops_runtime.rollout.execution_names import short_hash
 
 _SCHEDULER = ("aws.events", "Scheduled Event")
@@ -79,19 +79,14 @@ def requested_release(body: str, *, settings: ReleaseSettings, now: datetime) ->
     Raises:
         IgnoredError: If it is malformed, stale, of another source, account, group or endpoint, or starts no release here.
     """
-    if len(body) > LONGEST_BODY:
-        raise IgnoredError(f"a message must have at most {LONGEST_BODY} characters, got {len(body)}")
     try:
-        event = from_json(BusEvent, body)
+        event = read_event(body)
     except ContractError as error:
         raise IgnoredError(str(error)) from error
     if problem := Origin(machine_arn=settings.machine_arn).problem(event):
         raise IgnoredError(problem)
-    at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
-    if not -NEWEST <= now - at <= OLDEST:
-        raise IgnoredError(
-            f"event of {event.time.isoformat()} was received at {now.isoformat()}: too old, or in the future"
-        )
+    if problem := age_problem(event, now=now, oldest=OLDEST):
+        raise IgnoredError(f"{problem}: too old, or in the future")
     kind = (event.source, event.detail_type)
     if kind == _SCHEDULER and settings.recheck_rule in (event.resources or ()):
         return RequestedRelease(trigger=Trigger.RECHECK, id=event.id)

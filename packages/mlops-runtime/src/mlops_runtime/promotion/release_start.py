@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlops_runtime.business_unit.automation import Automation
-from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.release import ReleaseRequest
 from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.promotion.release_guard import (
@@ -21,7 +21,7 @@ from mlops_runtime.promotion.release_guard import (
     requested_release,
 )
 from mlops_runtime.rollout.deploy_guard import IgnoredError
-from mlops_runtime.rollout.execution_names import execution_arn
+from mlops_runtime.rollout.execution_names import start_once
 from mlops_runtime.rollout.live_fleet import read_description
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
@@ -54,7 +54,10 @@ class ReleaseGuard:
         except IgnoredError as ignored:
             _log(message, "IGNORED", str(ignored)[:1000])
             return None
-        arn = self._start(request, package, name, message.sent)
+        release = ReleaseRequest(
+            package_arn=package, requested_by=f"{request.trigger} {request.id}", requested_at=str(to_dict(message.sent))
+        )
+        arn = start_once(self.stepfunctions, self.settings.machine_arn, name, release)
         _log(message, "STARTED", arn)
         return arn
 
@@ -85,19 +88,6 @@ class ReleaseGuard:
         if not found:
             raise IgnoredError(f"no package of {self.settings.group!r} is approved")
         return found[0]
-
-    def _start(self, requested: RequestedRelease, package: str, name: str, now: datetime) -> str:
-        request = ReleaseRequest(
-            package_arn=package, requested_by=f"{requested.trigger} {requested.id}", requested_at=str(to_dict(now))
-        )
-        machine = self.settings.machine_arn
-        try:
-            self.stepfunctions.start_execution(
-                stateMachineArn=machine, name=name, input=canonical_json(request).decode()
-            )
-        except self.stepfunctions.exceptions.ExecutionAlreadyExists:
-            logger.info("execution %s already exists", name)
-        return execution_arn(machine, name)
 
 
 def _log(message: Message, decision: str, what: str) -> None:

@@ -15,11 +15,10 @@ from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.contracts.served_model import ATTRIBUTE, WANTED, RetrainingWish, ServedState, ServedVersion
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment, downstream_chain
 from mlops_runtime.promotion.served_state import MOST_ROLLED_BACK
-from mlops_runtime.rollout.event_origin import EVENT_ID, LONGEST_BODY
+from mlops_runtime.rollout.event_origin import EVENT_ID, NEWEST, age_problem, read_event
 
 # EventBridge delivers for a day: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
 OLDEST = timedelta(hours=25)
-NEWEST = timedelta(minutes=5)
 MOST_HOPS = 8
 MOST_STATES = 50  # of one source, well below the size limit of the row
 
@@ -100,10 +99,8 @@ def bus_event(body: str) -> BusEvent:
     Raises:
         IgnoredReportError: If it is malformed.
     """
-    if len(body) > LONGEST_BODY:
-        raise IgnoredReportError(f"a message must have at most {LONGEST_BODY} characters, got {len(body)}")
     try:
-        return from_json(BusEvent, body)
+        return read_event(body)
     except ContractError as error:
         raise IgnoredReportError(str(error)) from error
 
@@ -114,11 +111,8 @@ def check_age(event: BusEvent, now: datetime) -> None:
     Raises:
         IgnoredReportError: If it is older than EventBridge's delivery time, or in the future.
     """
-    at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
-    if not -NEWEST <= now - at <= OLDEST:
-        raise IgnoredReportError(
-            f"event of {event.time.isoformat()} was received at {now.isoformat()}: too old, or in the future"
-        )
+    if problem := age_problem(event, now=now, oldest=OLDEST):
+        raise IgnoredReportError(f"{problem}: too old, or in the future")
 
 
 def reported_state(event: TargetEvent, *, settings: TargetSettings, now: datetime) -> ServedState:

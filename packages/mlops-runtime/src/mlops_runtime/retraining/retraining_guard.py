@@ -28,10 +28,9 @@ from mlops_runtime.contracts.retraining import (
     candidate_uri,
 )
 from mlops_runtime.retraining.request_evidence import IN_ALARM, Alarms
-from mlops_runtime.rollout.event_origin import EVENT_ID, LONGEST_BODY, Origin
+from mlops_runtime.rollout.event_origin import EVENT_ID, Origin, age_problem, read_event
 
 OLDEST = timedelta(minutes=15)
-NEWEST = timedelta(minutes=5)  # clocks of senders may be ahead
 ENDED = ("ABORTED", "FAILED", "TIMED_OUT")  # ends after which an execution may still hold its lock
 REJECTED = "REJECTED"
 _NAMED = 3  # features in a question
@@ -166,18 +165,13 @@ def event_from(body: str, *, settings: GuardSettings, now: datetime) -> Retraini
     Raises:
         RefusedEventError: ``INVALID`` or ``STALE``.
     """
-    if len(body) > LONGEST_BODY:
-        raise RefusedEventError(
-            Decision.INVALID, f"a message must have at most {LONGEST_BODY} characters, got {len(body)}"
-        )
     try:
-        event = from_json(BusEvent, body)
+        event = read_event(body)
         read = _read(event, settings, now)
     except ContractError as error:
         raise RefusedEventError(Decision.INVALID, str(error)) from error
-    at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
-    if not -NEWEST <= now - at <= OLDEST:
-        raise RefusedEventError(Decision.STALE, f"event of {event.time.isoformat()} was received at {now.isoformat()}")
+    if problem := age_problem(event, now=now, oldest=OLDEST):
+        raise RefusedEventError(Decision.STALE, problem)
     return read
 
 
@@ -427,10 +421,8 @@ def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> Retraining
     else:
         trigger, by, detail = _trigger(event, settings)
         if trigger is Trigger.MANUAL:
-            candidate, again = (
-                _candidate(event, settings),
-                from_dict(EventDetail, event.detail).attributes.get("again") == "true",
-            )
+            attributes = from_dict(EventDetail, event.detail).attributes
+            candidate, again = _candidate(attributes.get("candidate"), settings), attributes.get("again") == "true"
     request = RetrainRequest(
         trigger=trigger,
         event_id=event_id,
@@ -465,10 +457,15 @@ def _requested(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, 
     if not _is_of(unit, settings) or not _CALLER.fullmatch(caller):
         wanted = "mlops.<unit>/<UserId of the caller>"
         raise RefusedEventError(Decision.INVALID, f"source of a request must be {wanted}, got {event.source[:200]!r}")
-    request_detail = from_dict(EventDetail, event.detail)
-    if request_detail.subject != settings.pipeline:
-        raise RefusedEventError(Decision.INVALID, f"subject {request_detail.subject!r} is not {settings.pipeline!r}")
-    return Trigger.MANUAL, caller, request_detail.reason
+    return Trigger.MANUAL, caller, _own_detail(event, settings).reason
+
+
+def _own_detail(event: BusEvent, settings: GuardSettings) -> EventDetail:
+    """Return the detail of a request to this pipeline."""
+    detail = from_dict(EventDetail, event.detail)
+    if detail.subject != settings.pipeline:
+        raise RefusedEventError(Decision.INVALID, f"subject {detail.subject!r} is not {settings.pipeline!r}")
+    return detail
 
 
 def _of_target(event: BusEvent, settings: GuardSettings, now: datetime) -> RetrainRequest:
@@ -476,9 +473,7 @@ def _of_target(event: BusEvent, settings: GuardSettings, now: datetime) -> Retra
 
     If the feed looks broken there, the question is sent here, as for an own alarm.
     """
-    request_detail = from_dict(EventDetail, event.detail)
-    if request_detail.subject != settings.pipeline:
-        raise RefusedEventError(Decision.INVALID, f"subject {request_detail.subject!r} is not {settings.pipeline!r}")
+    request_detail = _own_detail(event, settings)
     attributes = {
         name: str(request_detail.attributes.get(name, ""))[:500]
         for name in ("environment", "alarm", "faults", "report")
@@ -501,9 +496,8 @@ def _of_target(event: BusEvent, settings: GuardSettings, now: datetime) -> Retra
     return _with_question(request, settings, Alarms({}, {}, faults=faults, report=attributes["report"]))
 
 
-def _candidate(event: BusEvent, settings: GuardSettings) -> Candidate | None:
+def _candidate(text: str | None, settings: GuardSettings) -> Candidate | None:
     """Return a submitted model; it must be below the prefix that only principals who may register can write."""
-    text = from_dict(EventDetail, event.detail).attributes.get("candidate")
     if text is None:
         return None
     found = from_json(Candidate, text)

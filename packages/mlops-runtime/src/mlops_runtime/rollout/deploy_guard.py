@@ -19,11 +19,10 @@ from mlops_runtime.contracts import ContractError, from_json, to_dict
 from mlops_runtime.contracts.events import BusEvent
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, DiedExecution, LockRow
 from mlops_runtime.rollout.deploy_plan import live_pointer
-from mlops_runtime.rollout.event_origin import LONGEST_BODY, Origin
+from mlops_runtime.rollout.event_origin import Origin, age_problem, read_event
 from mlops_runtime.rollout.execution_names import short_hash
 
 OLDEST = timedelta(minutes=15)
-NEWEST = timedelta(minutes=5)  # clocks of senders may be ahead
 
 APPROVAL = ("aws.sagemaker", "SageMaker Model Package State Change")
 ALARM = ("aws.cloudwatch", "CloudWatch Alarm State Change")
@@ -74,10 +73,8 @@ def requested_rollout(body: str, *, settings: GuardSettings, now: datetime) -> R
     Raises:
         IgnoredError: If the event is malformed, stale, from another source, account or group, or an irrelevant change.
     """
-    if len(body) > LONGEST_BODY:
-        raise IgnoredError(f"a message must have at most {LONGEST_BODY} characters, got {len(body)}")
     try:
-        event = from_json(BusEvent, body)
+        event = read_event(body)
     except ContractError as error:
         raise IgnoredError(str(error)) from error
     kinds = {APPROVAL: _approval, ALARM: _alarm, EXECUTION: _execution, STACK: _stack}
@@ -86,11 +83,8 @@ def requested_rollout(body: str, *, settings: GuardSettings, now: datetime) -> R
         raise IgnoredError(f"{event.detail_type!r} of {event.source!r} starts no rollout")
     if problem := Origin(machine_arn=settings.machine_arn).problem(event):
         raise IgnoredError(problem)
-    at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
-    if not -NEWEST <= now - at <= OLDEST:
-        raise IgnoredError(
-            f"event of {event.time.isoformat()} was received at {now.isoformat()}: too old, or in the future"
-        )
+    if problem := age_problem(event, now=now, oldest=OLDEST):
+        raise IgnoredError(f"{problem}: too old, or in the future")
     return read(event, settings)
 
 

@@ -18,7 +18,7 @@ from mlops_runtime.rollout.deploy_guard import (
     recovery,
     requested_rollout,
 )
-from mlops_runtime.rollout.execution_names import execution_arn, start_deploy
+from mlops_runtime.rollout.execution_names import execution_arn, start_once
 from mlops_runtime.rollout.live_fleet import read_description
 from mlops_runtime.rollout.preflight_facts import alarm_states
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -55,7 +55,7 @@ class DeployGuard:
             return None
         arn = None
         if request is not None:
-            arn = start_deploy(self.stepfunctions, self.settings.machine_arn, requested.name, request)
+            arn = start_once(self.stepfunctions, self.settings.machine_arn, requested.name, request)
         if requested.died is not None:
             # after the start: if the function is interrupted in between, the message is redelivered and the lock is still held
             self._pass_on(requested.died, arn)

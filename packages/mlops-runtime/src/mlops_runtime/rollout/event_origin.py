@@ -1,4 +1,4 @@
-"""Validation of an event's origin in both guards: account, region, format of its id, and the ARNs that it names. Pure.
+"""Events of the guards: reading, age, and origin (account, region, format of the id, and the ARNs that it names). Pure.
 
 These checks come before any read; the event's content is read again from its source later.
 
@@ -7,16 +7,38 @@ See: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
+from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.events import BusEvent
 
 LONGEST_BODY = 262_144  # characters; EventBridge events have at most 256 KiB
+NEWEST = timedelta(minutes=5)  # clocks of senders may be ahead
 # EventBridge's ids are UUIDs; those of the platform and of people may be longer
 EVENT_ID = re.compile(r"[A-Za-z0-9._:/=+@-]{1,128}", re.ASCII)
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 _EXECUTION = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 _LONGEST_ARN = 2048
 _SHOWN = 140
+
+
+def read_event(body: str) -> BusEvent:
+    """Return the event of a message.
+
+    Raises:
+        ContractError: If it is too long or malformed.
+    """
+    if len(body) > LONGEST_BODY:
+        raise ContractError(f"a message must have at most {LONGEST_BODY} characters, got {len(body)}")
+    return from_json(BusEvent, body)
+
+
+def age_problem(event: BusEvent, *, now: datetime, oldest: timedelta) -> str | None:
+    """Return the times of an event that is older than ``oldest``, or in the future; None for any other."""
+    at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
+    if -NEWEST <= now - at <= oldest:
+        return None
+    return f"event of {event.time.isoformat()} was received at {now.isoformat()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.rollout import DeployRequest, ServingSpec
+from mlops_runtime.contracts.rollout import ServingSpec
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import TagTypeDef
@@ -34,8 +34,8 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def start_deploy(stepfunctions: "SFNClient", machine_arn: str, name: str, request: DeployRequest) -> str:
-    """Start the Deploy machine; an existing execution of that name counts as started; return the execution's ARN.
+def start_once(stepfunctions: "SFNClient", machine_arn: str, name: str, request: object) -> str:
+    """Start a machine on a request; an existing execution of that name counts as started; return the execution's ARN.
 
     See: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
     """
@@ -44,6 +44,12 @@ def start_deploy(stepfunctions: "SFNClient", machine_arn: str, name: str, reques
     except stepfunctions.exceptions.ExecutionAlreadyExists:
         logger.info("execution %s already exists", name)
     return execution_arn(machine_arn, name)
+
+
+def running_executions(stepfunctions: "SFNClient", machine_arn: str) -> list[str]:
+    """Return the ARNs of a machine's executions that run or wait."""
+    pages = stepfunctions.get_paginator("list_executions").paginate(stateMachineArn=machine_arn, statusFilter="RUNNING")
+    return [execution["executionArn"] for page in pages for execution in page["executions"]]
 
 
 def version_name(endpoint: str, execution: str) -> str:

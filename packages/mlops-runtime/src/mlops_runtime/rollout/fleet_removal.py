@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError, WaiterError
 
 from mlops_runtime.lambda_protocol import is_missing
+from mlops_runtime.rollout.execution_names import running_executions
 from mlops_runtime.rollout.fleet_alarms import ABORT
 from mlops_runtime.rollout.live_fleet import Made
 
@@ -39,10 +40,7 @@ class Removal:
 
     def stop_executions(self, machine_arn: str) -> list[str]:
         """Stop running executions, so that none recreates deleted resources, and return their ARNs."""
-        pages = self.stepfunctions.get_paginator("list_executions").paginate(
-            stateMachineArn=machine_arn, statusFilter="RUNNING"
-        )
-        running = [execution["executionArn"] for page in pages for execution in page["executions"]]
+        running = running_executions(self.stepfunctions, machine_arn)
         for arn in running:
             self.stepfunctions.stop_execution(
                 executionArn=arn, error="EndpointDeleted", cause="the stack deletes the endpoint"

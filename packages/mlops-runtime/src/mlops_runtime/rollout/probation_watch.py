@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePointer, LockRow, ServingSpec
 from mlops_runtime.rollout.deploy_plan import live_pointer
-from mlops_runtime.rollout.execution_names import short_hash, start_deploy
+from mlops_runtime.rollout.execution_names import short_hash, start_once
 from mlops_runtime.rollout.golden_rehearsal import GoldenCaller
 from mlops_runtime.rollout.preflight import verified_spec
 from mlops_runtime.rollout.probation_alarm import probation_alarm, probation_rule
@@ -98,7 +98,7 @@ class ProbationWatch:
         )
         # one request a day: a rollback that was not possible is requested again, and its record informs people in the meantime
         name = f"probation-{short_hash(f'{live.config} {now:%Y-%m-%d}')}"
-        started = start_deploy(self.stepfunctions, self.machine_arn, name, request)
+        started = start_once(self.stepfunctions, self.machine_arn, name, request)
         return f"{live.config} is rolled back by {started}: {reason}"
 
     def _end(self) -> None:

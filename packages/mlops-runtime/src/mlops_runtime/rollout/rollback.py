@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LivePointer, LockRow, Outcome
 from mlops_runtime.rollout.audit_chain import AuditChain, last_record
-from mlops_runtime.rollout.execution_names import short_hash, start_deploy, version_name
+from mlops_runtime.rollout.execution_names import running_executions, short_hash, start_once, version_name
 from mlops_runtime.rollout.fleet_alarms import ABORT, alarm_prefix
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class WayBack:
 
     def _start(self, request: DeployRequest, before: str, name: str | None = None) -> Begun:
         name = name or f"rollback-{short_hash(canonical_json(request).decode())}"
-        execution = start_deploy(self.stepfunctions, self.machine_arn, name, request)
+        execution = start_once(self.stepfunctions, self.machine_arn, name, request)
         self.echo(f"following {execution}")
         return Begun(request=request, execution=execution, wanted=request.model_package_arn, before=before)
 
@@ -268,10 +268,7 @@ class WayBack:
 
     def running(self) -> list[str]:
         """Return the executions of the Deploy machine that run or wait."""
-        pages = self.stepfunctions.get_paginator("list_executions").paginate(
-            stateMachineArn=self.machine_arn, statusFilter="RUNNING"
-        )
-        return [execution["executionArn"] for page in pages for execution in page["executions"]]
+        return running_executions(self.stepfunctions, self.machine_arn)
 
     def _request_of(self, execution: str) -> DeployRequest | None:
         try:

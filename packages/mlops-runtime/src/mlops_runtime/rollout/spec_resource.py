@@ -28,7 +28,7 @@ from mlops_runtime.image.image_registry import check_images
 from mlops_runtime.lambda_protocol import is_made_up
 from mlops_runtime.rollout.audit_chain import AuditChain, Move, last_record
 from mlops_runtime.rollout.deploy_plan import live_pointer
-from mlops_runtime.rollout.execution_names import short_hash, start_deploy
+from mlops_runtime.rollout.execution_names import short_hash, start_once
 from mlops_runtime.rollout.fleet_removal import Removal
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.serving_limits import SpecError, check_spec
@@ -103,7 +103,7 @@ class SpecResource:
             spec_uri=uri,
         )
         name = f"spec-{digest[:12]}-{short_hash(event['RequestId'])}"
-        start_deploy(self.stepfunctions, self.machine_arn, name, request)
+        start_once(self.stepfunctions, self.machine_arn, name, request)
         return {"SpecUri": uri, "SpecHash": digest}
 
     def _check_images(self, event: Mapping[str, Any], digest: str) -> None:
