@@ -15,12 +15,12 @@ from mlops_runtime.business_unit.key_policy import (
     Place,
     Request,
     Verdict,
-    covers,
     judge,
     read_policy,
     shared_key_statements,
     unit_statements,
 )
+from mlops_runtime.wildcards import matches
 
 HOLDS, FAILS, UNKNOWN = Verdict.HOLDS, Verdict.FAILS, Verdict.UNKNOWN
 REQUEST = Request(
@@ -95,9 +95,9 @@ def test_a_block_may_be_empty_or_malformed(conditions: Any, verdict: Verdict) ->
 
 def test_a_pattern_covers_a_pattern() -> None:
     """A dot and a bracket are themselves."""
-    assert covers("a*c", "a*bc")
-    assert not covers("a.c", "abc")
-    assert not covers("ab*", "a*")
+    assert matches("a*c", "a*bc")
+    assert not matches("a.c", "abc")
+    assert not matches("ab*", "a*")
 
 
 def _read(*statements: Any) -> Findings:

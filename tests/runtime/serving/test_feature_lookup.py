@@ -24,7 +24,7 @@ from mlops_runtime.features.online_items import OnlineStoreError
 from mlops_runtime.features.online_rows import FileRows
 from mlops_runtime.features.online_store import OnlineStore
 from mlops_runtime.serving.feature_lookup import FeatureLookups, LookupUnavailableError, lookup_problems
-from mlops_runtime.serving.http_app import build
+from mlops_runtime.serving.http_app import Application
 from mlops_runtime.serving.request_payload import PayloadError
 from mlops_runtime.serving.served_model import ModelError
 from mlops_runtime.serving.server_capture import Recorder
@@ -131,7 +131,7 @@ def post(app: Any, *instances: Any, path: str = "/invocations") -> httpx.Respons
 def test_left_out_columns_are_looked_up(rows: FileRows) -> None:
     """For each group by its key; keys are not inputs of the model and are removed."""
     model = Sums()
-    answer = post(build(model, lookups=lookups(rows)), {"asked": 3, "store": "e", "item": 1})
+    answer = post(Application(model, lookups=lookups(rows)), {"asked": 3, "store": "e", "item": 1})
     assert (answer.status_code, answer.json()) == (200, {"predictions": [6.0]})
     assert model.rows == [[3.0, 5.0, "b", 1.0, 0.5, 7.5]]
     assert answer.headers["x-features-missing"] == "0"
@@ -162,12 +162,12 @@ def test_a_missing_entity_gives_nulls_and_is_counted(rows: FileRows) -> None:
         {"item": 2},
         {"store": "w", "item": 1},
     ]
-    answer = post(build(model, lookups=lookups(rows)), *({"asked": 1, **each} for each in requested))
+    answer = post(Application(model, lookups=lookups(rows)), *({"asked": 1, **each} for each in requested))
     assert answer.headers["x-features-missing"] == "3"
     assert [row[1] for row in model.rows][3] == 6.0
     assert all(np.isnan(row[1]) for row in model.rows[:3])
     assert [row[5] for row in model.rows] == [7.5, 7.5, 0.0, 7.5]
-    old = post(build(model, lookups=lookups(rows, days=4)), {"asked": 1, "store": "e", "item": 1})
+    old = post(Application(model, lookups=lookups(rows, days=4)), {"asked": 1, "store": "e", "item": 1})
     assert (old.headers["x-features-missing"], model.rows[0][1]) == ("1", 5.0)
 
 
@@ -232,7 +232,9 @@ def test_a_group_that_is_used_twice_is_looked_up_by_each_key(rows: FileRows) -> 
 def test_what_is_late_is_a_503(caplog: pytest.LogCaptureFixture) -> None:
     """Within the budget or not at all; the message has the waiting time."""
     late = Late()
-    answer = post(build(Sums(), lookups=lookups(late, budget_milliseconds=15)), {"asked": 1, "store": "e", "item": 1})
+    answer = post(
+        Application(Sums(), lookups=lookups(late, budget_milliseconds=15)), {"asked": 1, "store": "e", "item": 1}
+    )
     late.go.set()
     assert answer.status_code == 503
     assert "features were not read within 15 ms" in answer.text
@@ -249,7 +251,7 @@ def test_a_store_that_fails_is_a_503_without_its_words() -> None:
 def test_a_model_that_takes_nulls_answers_all_the_same() -> None:
     """All requested features count as missing."""
     late = Late()
-    app = build(Sums(), lookups=lookups(late, budget_milliseconds=15, allows_nulls=True))
+    app = Application(Sums(), lookups=lookups(late, budget_milliseconds=15, allows_nulls=True))
     answer = post(app, {"asked": 1, "store": "e", "item": 1})
     late.go.set()
     assert (answer.status_code, answer.json(), answer.headers["x-features-missing"]) == (
@@ -264,7 +266,7 @@ def test_captures_hold_what_the_model_got(rows: FileRows) -> None:
     lines: list[bytes] = []
     settings = CaptureSettings(bucket="b", prefix="p", endpoint="e", variant="v", percent=100, queue_bytes=1 << 20)
     recorder = Recorder(settings, lambda _, body: lines.append(body))
-    answer = post(build(Sums(), lookups=lookups(rows), recorder=recorder), {"asked": 3, "store": "e", "item": 1})
+    answer = post(Application(Sums(), lookups=lookups(rows), recorder=recorder), {"asked": 3, "store": "e", "item": 1})
     recorder.close(10)
     assert answer.status_code == 200
     (captured,) = lines

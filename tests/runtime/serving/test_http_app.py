@@ -17,7 +17,7 @@ from tests.runtime import kinds
 
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.monitor.counting.capture_lines import read_call
-from mlops_runtime.serving.http_app import build, refusal
+from mlops_runtime.serving.http_app import Application, refusal
 from mlops_runtime.serving.onnx_model import load
 from mlops_runtime.serving.server_capture import Recorder
 from mlops_runtime.serving.settings import CaptureSettings
@@ -41,7 +41,7 @@ def call(app: Any, method: str, path: str, **arguments: Any) -> httpx.Response:
 @pytest.fixture(scope="module")
 def app(models: Any) -> Any:
     """Return a server whose model has finite predictions."""
-    return build(load(models.onnx(), models.signature_json()), max_body_bytes=100_000)
+    return Application(load(models.onnx(), models.signature_json()), max_body_bytes=100_000)
 
 
 def test_ping_answers_with_an_empty_200(app: Any) -> None:
@@ -70,7 +70,7 @@ def test_ping_is_answered_while_a_slow_model_predicts(models: Any) -> None:
     """A model slower than two milliseconds predicts in threads."""
     model = _Held(models.signature)
     ticks = itertools.count()
-    app = build(model, clock=lambda: float(next(ticks)))  # type: ignore[arg-type] # each reading is a second later
+    app = Application(model, clock=lambda: float(next(ticks)))  # type: ignore[arg-type] # each reading is a second later
 
     async def both() -> tuple[int, bool, int]:
         transport = httpx.ASGITransport(app=app)
@@ -134,7 +134,7 @@ def test_fails_for_a_body_that_is_too_long(app: Any) -> None:
 
 def test_fails_by_name_for_a_prediction_that_is_not_finite(models: Any) -> None:
     """NaN and infinity are the server's error, never a number in the response."""
-    app = build(load(models.onnx((1.0, 0.0, 0.0), log=True), models.signature_json()))
+    app = Application(load(models.onnx((1.0, 0.0, 0.0), log=True), models.signature_json()))
     rows = [{**ROW, "price": price} for price in (1, 0, -1)]
     answer = call(app, "POST", "/invocations", json={"instances": rows})
     message = "the model gave a non-finite prediction for 2 of 3 rows: 1, 2"
@@ -143,7 +143,7 @@ def test_fails_by_name_for_a_prediction_that_is_not_finite(models: Any) -> None:
 
 def test_fails_without_a_trace_for_an_unexpected_error(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An internal error is a 500 without details."""
-    app = build(load(models.onnx(), models.signature_json()))
+    app = Application(load(models.onnx(), models.signature_json()))
     monkeypatch.setattr("mlops_runtime.serving.http_app.encode", lambda *_: 1 / 0)
     answer = call(app, "POST", "/invocations", json={"instances": [ROW]})
     assert (answer.status_code, answer.json()) == (500, {"error": "internal error while serving /invocations"})
@@ -233,7 +233,7 @@ def test_fails_for_a_method_with_those_that_are_allowed(app: Any) -> None:
 
 def test_answers_are_counted_by_route_and_status(models: Any) -> None:
     """Unknown paths share one series."""
-    app = build(load(models.onnx(), models.signature_json()), name="demand")
+    app = Application(load(models.onnx(), models.signature_json()), name="demand")
     call(app, "POST", "/invocations", json={"instances": [ROW] * 3})
     call(app, "POST", "/invocations", json={})
     for number in range(5):
@@ -257,7 +257,7 @@ def test_calls_are_captured_by_either_door(models: Any) -> None:
     objects: list[bytes] = []
     settings = CaptureSettings(bucket="b", prefix="p", endpoint="e", variant="v", percent=100, queue_bytes=10**7)
     recorder = Recorder(settings, lambda _, content: objects.append(content))
-    app = build(load(models.onnx(), models.signature_json()), recorder=recorder)
+    app = Application(load(models.onnx(), models.signature_json()), recorder=recorder)
     many = [ROW] * 1000
     answer = call(app, "POST", "/invocations", json={"instances": [ROW]})
     call(app, "POST", "/invocations", json={"instances": many}, headers={"x-amzn-sagemaker-inference-id": "many"})
@@ -312,9 +312,9 @@ def several(request: Any) -> Any:
     model = load(*kinds.files(request.param))
     if request.param == "classes":
         rows = kinds.matrix(kinds.wine(), kinds.wine_inputs())
-        return model, build(model), rows, kinds.classifier().predict_proba(rows)
+        return model, Application(model), rows, kinds.classifier().predict_proba(rows)
     rows = kinds.matrix(kinds.men(), kinds.MEN_INPUTS)
-    return model, build(model), rows, kinds.regressor().predict(rows)
+    return model, Application(model), rows, kinds.regressor().predict(rows)
 
 
 def test_a_list_a_row_is_answered_as_json_csv_and_v2(several: Any) -> None:
@@ -347,7 +347,7 @@ def test_a_row_of_a_list_with_one_value_that_is_not_finite_is_named(several: Any
             answer[2:, 1] = np.nan
             return answer
 
-    app = build(Broken())  # type: ignore[arg-type] # gives what a model gives
+    app = Application(Broken())  # type: ignore[arg-type] # gives what a model gives
     answer = call(app, "POST", "/invocations", json={"instances": several[2][:3].tolist()})
     assert answer.json() == {"error": "the model gave a non-finite prediction for 1 of 3 rows: 2"}
 

@@ -1,11 +1,38 @@
-"""Errors of AWS calls as one line, with the fix if it is known."""
+"""Errors of AWS calls: suppression by code, and the message as one line, with the fix if it is known."""
 
 from collections.abc import Mapping
+from types import TracebackType
 from typing import Any
 
+from botocore.exceptions import ClientError
+
+# of writes with a condition: DynamoDB's code, and S3's
+CONDITION_FAILED = ("ConditionalCheckFailedException", "PreconditionFailed", "ConditionalRequestConflict")
+# S3 returns 403 for a missing object to a caller that may not list
+NO_OBJECT = ("NoSuchKey", "404", "AccessDenied", "403")
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
 _UNKNOWN_KEYS = ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "InvalidAccessKeyId")
+
+
+class Tolerated:
+    """Suppresses errors of AWS calls with some codes, as ``contextlib.suppress`` does with exceptions.
+
+    Example:
+        >>> with Tolerated("NoSuchKey"):
+        ...     raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+    """
+
+    def __init__(self, *codes: str) -> None:
+        self._codes = codes
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        return isinstance(error, ClientError) and error.response["Error"]["Code"] in self._codes
 
 
 def refusal(error: Mapping[str, Any], operation: str) -> str:

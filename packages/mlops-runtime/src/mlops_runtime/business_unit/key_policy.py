@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_runtime import wildcards
+from mlops_runtime.wildcards import matches
 
 _PRESENT = "IfExists"
 _EXACT = frozenset({"StringEquals", "StringEqualsIgnoreCase", "Bool"})
@@ -86,20 +86,6 @@ def judge(conditions: Any, request: Request) -> Verdict:
     return next((verdict for verdict in (Verdict.FAILS, Verdict.UNKNOWN) if verdict in verdicts), Verdict.HOLDS)
 
 
-def covers(pattern: str, value: str) -> bool:
-    """Return whether an IAM pattern matches a value, or every value that another pattern matches.
-
-    Args:
-        pattern: With ``*`` and ``?``.
-        value: A value, or a pattern.
-
-    Example:
-        >>> covers("arn:aws:cloudwatch:*", "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:*")
-        True
-    """
-    return wildcards.matches(pattern, value)
-
-
 def _condition(operator: str, key: str, values: list[Any], request: Request) -> Verdict:
     if operator == "Null":
         return _presence(key, [str(value).lower() for value in values], request)
@@ -130,8 +116,8 @@ def _match(operator: str, wanted: str, sent: str) -> Verdict:
         if wanted == sent and not _WILDCARD.search(sent):
             return Verdict.HOLDS
         # these operators have no wildcards
-        return Verdict.UNKNOWN if covers(sent, wanted) and not _WILDCARD.search(wanted) else Verdict.FAILS
-    if covers(wanted, sent):
+        return Verdict.UNKNOWN if matches(sent, wanted) and not _WILDCARD.search(wanted) else Verdict.FAILS
+    if matches(wanted, sent):
         return Verdict.HOLDS
     return Verdict.UNKNOWN if _overlap(wanted, sent) else Verdict.FAILS
 
@@ -284,7 +270,7 @@ def _allows(statement: Mapping[str, Any], action: str) -> bool:
     """Return whether a statement allows an action; ``NotAction`` allows all others."""
     # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notaction.html
     element = "NotAction" if "NotAction" in statement else "Action"
-    is_named = any(covers(str(given).lower(), action.lower()) for given in _listed(statement.get(element)))
+    is_named = any(matches(str(given).lower(), action.lower()) for given in _listed(statement.get(element)))
     return is_named is (element == "Action")
 
 

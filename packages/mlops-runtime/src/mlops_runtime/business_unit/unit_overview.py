@@ -22,12 +22,13 @@ from mlops_runtime.contracts.unit_entries import (
     UnitEntry,
 )
 from mlops_runtime.monitor.archive import Archive
-from mlops_runtime.refused_calls import DENIED, refusal
+from mlops_runtime.refused_calls import DENIED, Tolerated, refusal
 from mlops_runtime.registry.package_approval import RegistryEntry
 from mlops_runtime.registry.registry_overview import RegistryOverview, read_registry, waiting_packages
 from mlops_runtime.retraining.retraining_start import GuardTable
 from mlops_runtime.retraining.run_history import Run, RunHistory
 from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain
+from mlops_runtime.rollout.deploy_plan import live_pointer
 from mlops_runtime.rollout.execution_names import running_executions
 from mlops_runtime.rollout.live_fleet import read_status
 from mlops_runtime.rollout.rollout_progress import RolloutProgress, RolloutReader
@@ -270,7 +271,7 @@ class Overview:
         table = RolloutTable(self.dynamodb, entry.rollout_table, entry.endpoint)
         row, running = table.read(), self._running(entry.deploy_machine)
         progress, unread = self._progress(row.owner if row.owner in running else None)
-        live = None if row.live is None else from_json(LivePointer, row.live)
+        live = live_pointer(row)
         is_eks = entry.target == "EKS"
         status, config = (None if is_eks else read_status(self.sagemaker, entry.endpoint)) or (None, None)
         missing = NOT_YET_DEPLOYED if live is None else RECORDED if is_eks else DELETED
@@ -331,13 +332,10 @@ class Overview:
         if self.s3 is None or audit is None:
             return None
         chain = AuditChain(s3=self.s3, bucket=audit, table=table, heads="")
-        try:
+        with Tolerated(*_NOT_READABLE):
             records = chain.newest(row, LOOK_BACK)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _NOT_READABLE:
-                raise
-            return None
-        return next((each for each in reversed(records) if each.outcome in _ROLLOUTS), None)
+            return next((each for each in reversed(records) if each.outcome in _ROLLOUTS), None)
+        return None
 
     def _runs(self, unit: UnitEntry, pipeline: PipelineEntry) -> tuple[tuple[Run, ...], str]:
         if self.history is None:

@@ -12,8 +12,9 @@ from mlops_runtime.business_unit.unit_overview import (
     UnitOverview,
 )
 from mlops_runtime.contracts.rollout import AuditRecord
+from mlops_runtime.registry.model_package import version_of
 from mlops_runtime.registry.package_approval import person_of
-from mlops_runtime.registry.registry_overview import RegistryOverview, version_of
+from mlops_runtime.registry.registry_overview import RegistryOverview
 from mlops_runtime.retraining.run_history import Run
 from mlops_runtime.rollout.rollout_progress import RolloutProgress
 from mlops_runtime.rollout.rollout_words import facts

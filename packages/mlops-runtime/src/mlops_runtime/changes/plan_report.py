@@ -54,20 +54,19 @@ def document(stacks: Sequence[StackChanges], refused: Sequence[Refusal]) -> dict
 
 def existing_document(existing: Sequence[Existing]) -> list[dict[str, object]]:
     """Return the existing names that would be created, and those that could not be checked, as JSON values."""
-    return [_existing(one) for one in existing]
-
-
-def _existing(one: Existing) -> dict[str, object]:
-    return {
-        "stack": one.resource.stack,
-        "logical_id": one.resource.logical_id,
-        "type": one.resource.type,
-        "construct_path": one.resource.construct_path,
-        "name": one.resource.name,
-        "parent": one.resource.parent or None,
-        "identifier": dict(one.identifier),
-        "not_looked_at": one.reason,
-    }
+    return [
+        {
+            "stack": one.resource.stack,
+            "logical_id": one.resource.logical_id,
+            "type": one.resource.type,
+            "construct_path": one.resource.construct_path,
+            "name": one.resource.name,
+            "parent": one.resource.parent or None,
+            "identifier": dict(one.identifier),
+            "not_looked_at": one.reason,
+        }
+        for one in existing
+    ]
 
 
 def _entry(change: ResourceChange) -> dict[str, object]:

@@ -22,7 +22,8 @@ from mlops_runtime.contracts.rollout import AuditRecord, LivePointer
 from mlops_runtime.contracts.unit_entries import EndpointEntry, PipelineEntry
 from mlops_runtime.monitor.archive import Archive
 from mlops_runtime.refused_calls import DENIED, refusal
-from mlops_runtime.registry.registry_overview import RegistryOverview, version_of
+from mlops_runtime.registry.model_package import version_of
+from mlops_runtime.registry.registry_overview import RegistryOverview
 from mlops_runtime.retraining.run_history import RunHistory
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.rollback import package_before

@@ -5,7 +5,8 @@ from enum import StrEnum
 from mlops_runtime.business_unit.unit_overview import DELETED, NOT_YET_DEPLOYED, EndpointOverview, MonitorOverview
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.rollout import Outcome
-from mlops_runtime.registry.registry_overview import RegistryOverview, version_of
+from mlops_runtime.registry.model_package import version_of
+from mlops_runtime.registry.registry_overview import RegistryOverview
 from mlops_runtime.rollout.rollout_words import doing
 
 _BROKEN = ("Failed", "UpdateRollbackFailed")

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import canonical_json, from_dict
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.contracts.served_model import ServedState
 from mlops_runtime.promotion.environment_link import downstream_chain
+from mlops_runtime.refused_calls import CONDITION_FAILED, Tolerated
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -56,7 +55,7 @@ class DownstreamTable:
             change += " REMOVE live"
         else:
             change, values[":live"] = f"{change}, live = :live", {"S": canonical_json(champion).decode()}
-        try:
+        with Tolerated(*CONDITION_FAILED):
             self._dynamodb.update_item(
                 TableName=self._table,
                 Key=self._key,
@@ -64,11 +63,8 @@ class DownstreamTable:
                 ConditionExpression=condition,
                 ExpressionAttributeValues=values,
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            return False
-        return True
+            return True
+        return False
 
     @property
     def _key(self) -> "dict[str, AttributeValueTypeDef]":

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from botocore.exceptions import ClientError
+from mlops_runtime.refused_calls import CONDITION_FAILED, Tolerated
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -70,17 +70,14 @@ class OfferTable:
     def offer(self, uri: str, sha256: str, at: str) -> Offer:
         """Store an offer unless it exists, and return the stored one."""
         new = Offer(record_sha256=sha256, record_uri=uri, offered_at=at, changed_at=at)
-        try:
+        with Tolerated(*CONDITION_FAILED):
             self._dynamodb.put_item(
                 TableName=self.table,
                 Item={"endpoint": {"S": _OFFER + sha256}, **_item(new)},
                 ConditionExpression="attribute_not_exists(endpoint)",
             )
-        except ClientError as error:
-            if not _is_refused(error):
-                raise
-            return self.read(sha256) or new
-        return new
+            return new
+        return self.read(sha256) or new
 
     def read(self, sha256: str) -> Offer | None:
         """Return an offer; None if it is unknown."""
@@ -210,21 +207,14 @@ class OfferTable:
         }
         if names is not None:
             request["ExpressionAttributeNames"] = names
-        try:
+        with Tolerated(*CONDITION_FAILED):
             self._dynamodb.update_item(**request)
-        except ClientError as error:
-            if not _is_refused(error):
-                raise
-            return False
-        return True
+            return True
+        return False
 
 
 def _key(value: str) -> "dict[str, AttributeValueTypeDef]":
     return {"endpoint": {"S": value}}
-
-
-def _is_refused(error: ClientError) -> bool:
-    return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
 
 
 def _item(offer: Offer) -> "dict[str, AttributeValueTypeDef]":

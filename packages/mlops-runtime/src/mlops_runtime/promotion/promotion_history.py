@@ -15,6 +15,7 @@ from mlops_runtime.promotion.downstream_table import DownstreamTable
 from mlops_runtime.promotion.offer_table import Offer, OfferTable
 from mlops_runtime.promotion.stopped_rules import StoppedRule, stopped_rules
 from mlops_runtime.refused_calls import DENIED, refusal
+from mlops_runtime.registry.model_package import version_of
 from mlops_runtime.registry.package_approval import BusRules, RegistryEntry, RegistryInbox
 from mlops_runtime.rollout.live_fleet import read_description
 
@@ -173,8 +174,8 @@ def _promotion(sagemaker: Any, offer: Offer, *, is_overdue: bool) -> Promotion:
         is_overdue=is_overdue,
         record_uri=offer.record_uri,
         record_sha256=offer.record_sha256,
-        source_version=_version(source),
-        version=_version(offer.package),
+        source_version=version_of(source) or None,
+        version=version_of(offer.package) or None,
         model_sha256=metadata.get("model_sha256"),
     )
 
@@ -195,7 +196,7 @@ def releases(s3: Any, unit: UnitEntry, group: str, last: int) -> Iterator[Releas
         except ContractError as error:
             raise PromotionHistoryError(f"{uri} is not the record of a release: {error}") from error
         yield ReleasedVersion(
-            version=str(_version(record.package.package_arn or "")),
+            version=version_of(record.package.package_arn or ""),
             released_at=record.released_at,
             approved_by=record.approved_by,
             approval=record.approval,
@@ -204,7 +205,3 @@ def releases(s3: Any, unit: UnitEntry, group: str, last: int) -> Iterator[Releas
             chain=record.audit_chain,
             sequence=record.audit_sequence,
         )
-
-
-def _version(arn: str) -> str | None:
-    return arn.rpartition(":model-package/")[2] or None

@@ -3,7 +3,6 @@
 Every step is idempotent: keys derive from content, a release becomes the newest once, and an execution writes one record.
 """
 
-import base64
 import hashlib
 import logging
 import re
@@ -31,9 +30,10 @@ from mlops_runtime.promotion.release_plan import (
 )
 from mlops_runtime.promotion.release_reader import copied_record
 from mlops_runtime.promotion.target_environment import target_of
+from mlops_runtime.refused_calls import CONDITION_FAILED, Tolerated
 from mlops_runtime.registry.model_package import PackageError, read_package
 from mlops_runtime.registry.package_approval import changed_while_pending
-from mlops_runtime.rollout.archive_signatures import SignedArchives
+from mlops_runtime.rollout.archive_signatures import SignedArchives, full_digest, stored_head
 from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain, Move
 from mlops_runtime.rollout.live_fleet import read_description
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
 
-# S3 returns 403 for a missing object to a caller that may not list
-_MISSING = ("NoSuchKey", "404", "AccessDenied", "403")
-_EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
 _OUTCOMES: dict[str, Outcome] = {
     "APPROVED": Outcome.REGISTERED,
     "REGISTERED": Outcome.REGISTERED,
@@ -190,17 +187,8 @@ class ReleaseKeeper:
 
     def _digest(self, key: str) -> tuple[str | None, str]:
         """Return the full-object SHA-256 that S3 computed, and the ETag."""
-        try:
-            found = self.s3.head_object(Bucket=self.target.bucket, Key=key, ChecksumMode="ENABLED")
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _MISSING:
-                raise
-            return None, ""
-        checksum = found.get("ChecksumSHA256")
-        # claim: copies-have-the-hash-of-the-whole
-        if checksum is None or found.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
-            return None, ""
-        return base64.b64decode(checksum).hex(), found["ETag"]
+        head = stored_head(self.s3, self.target.bucket, key)
+        return (None, "") if head is None else (full_digest(head), head["ETag"])
 
     def _read(self, each: Copy) -> bytes:
         content = self.s3.get_object(Bucket=self.target.bucket, Key=each.incoming)["Body"].read()
@@ -211,7 +199,7 @@ class ReleaseKeeper:
     def _copy(self, each: Copy, tag: str) -> None:
         """Copy to the key that derives from the content, once; an existing object must have the same hash."""
         bucket = self.target.bucket
-        try:
+        with Tolerated(*CONDITION_FAILED):
             # claim: functions-know-conditional-copies
             self.s3.copy_object(
                 Bucket=bucket,
@@ -221,9 +209,6 @@ class ReleaseKeeper:
                 ChecksumAlgorithm="SHA256",
                 IfNoneMatch="*",
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _EXISTS:
-                raise
         digest, _ = self._digest(each.key)
         if digest != each.sha256:
             raise ReleaseRefusedError([f"s3://{bucket}/{each.key} has SHA-256 {digest}, the release has {each.sha256}"])

@@ -17,11 +17,10 @@ from mlops_runtime.contracts.release import ReleasedObject, ReleaseRecord
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, release_key
 from mlops_runtime.registry.model_package import (
     ABSENT,
-    METADATA,
-    OPTIONAL,
     PackageError,
-    container_environment,
     container_sha256,
+    package_container,
+    package_metadata,
     read_package,
     registered_metadata,
 )
@@ -200,23 +199,12 @@ def _package_problems(record: ReleaseRecord, target: Target) -> Iterator[str]:
 
 def _possible_bindings(record: ReleaseRecord) -> set[str]:
     """Return the valid bindings of the package: a pipeline's registration also covers its evaluation and absent fields."""
-    package = record.package
-    container = {
-        "Image": package.image,
-        "ModelDataUrl": package.artifact_uri,
-        "Environment": container_environment(package),
-    }
-    present = _metadata(package)
+    container, present = package_container(record.package), package_metadata(record.package)
     bindings = set()
     for evaluated in ({}, {"evaluation_sha256": record.evaluation.sha256}):
         for absent in ({}, {} if "code" in present else {"code": ABSENT}):
             bindings.add(container_sha256(container, {**present, **evaluated, **absent}))
     return bindings
-
-
-def _metadata(package: ModelPackageSpec) -> dict[str, str]:
-    metadata = {name: str(getattr(package, name)) for name in METADATA}
-    return metadata | {name: str(value) for name in OPTIONAL if (value := getattr(package, name)) is not None}
 
 
 def _image_problems(record: ReleaseRecord, target: Target) -> Iterator[str]:
@@ -260,15 +248,10 @@ def image_of(record: ReleaseRecord, target: Target, *, registry: str) -> Image:
                 f"the image must be in the registry of {' or '.join(allowed)}, but was found in that of {_shown(registry)}"
             ]
         )
-    _, repository, digest = _image_parts(record)
-    return Image(registry=registry, repository=repository, digest=digest)
-
-
-def _image_parts(record: ReleaseRecord) -> tuple[str, str, str]:
     found = _IMAGE.fullmatch(record.package.image)
     if found is None:
         raise ReleaseRefusedError([f"the image must be one of ECR by digest, got {_shown(record.package.image)}"])
-    return found["account"], found["repository"], found["digest"]
+    return Image(registry=registry, repository=found["repository"], digest=found["digest"])
 
 
 def released_at(record: ReleaseRecord) -> datetime:
@@ -435,8 +418,8 @@ def registration(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return container and metadata for the registration here, with the binding of both; see ``local_package``."""
     spec = local_package(record, target=target, registry=registry)
-    container = {"Image": spec.image, "ModelDataUrl": spec.artifact_uri, "Environment": container_environment(spec)}
-    metadata = {**_metadata(spec), "evaluation_sha256": record.evaluation.sha256}
+    container = package_container(spec)
+    metadata = {**package_metadata(spec), "evaluation_sha256": record.evaluation.sha256}
     return container, registered_metadata(container, metadata)
 
 

@@ -19,7 +19,8 @@ from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome
 from mlops_runtime.promotion.environment_link import release_key
 from mlops_runtime.promotion.release_guard import standing_problem
 from mlops_runtime.promotion.release_objects import ObjectReader, PackageObjects
-from mlops_runtime.registry.model_package import ABSENT, PackageError, RegisteredPackage, read_package
+from mlops_runtime.refused_calls import CONDITION_FAILED, Tolerated
+from mlops_runtime.registry.model_package import ABSENT, PackageError, RegisteredPackage, read_package, version_of
 from mlops_runtime.registry.package_approval import ApprovalRule, approval_problems
 from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain, Move
 from mlops_runtime.rollout.deploy_plan import live_pointer
@@ -150,7 +151,7 @@ class ReleaseWriter:
                 and earlier.candidate_package == package.arn
             ):
                 return earlier
-        reason = f"other accounts may take {_version(package.arn)}, approved by {package.approved_by}"
+        reason = f"other accounts may take {version_of(package.arn)}, approved by {package.approved_by}"
         return Move(record=self._audit(row, Outcome.RELEASED, reason, request, package, execution=execution, now=now))
 
     def _refuse(
@@ -163,7 +164,7 @@ class ReleaseWriter:
         now: datetime,
     ) -> Released:
         """Record a refusal, unless the newest records already have the same one, since the schedule retries."""
-        reason = f"{_version(request.package_arn)} is not released: {'; '.join(problems)}"[:_MOST_REASON]
+        reason = f"{version_of(request.package_arn)} is not released: {'; '.join(problems)}"[:_MOST_REASON]
 
         def follow(row: LockRow) -> Move | AuditRecord:
             for earlier in self.chain.newest(row, LOOK_BACK):
@@ -251,7 +252,7 @@ class ReleaseWriter:
         except ContractError as error:
             return None, [f"{uri} is not the record of a release: {error}"]
         if known.package.package_arn != package.arn:
-            return None, [f"the same content was already released as {_version(str(known.package.package_arn))}"]
+            return None, [f"the same content was already released as {version_of(str(known.package.package_arn))}"]
         present = (self.group, package.spec, found.artifact, found.evaluation, found.baseline, found.gate)
         if (known.group, known.package, known.artifact, known.evaluation, known.baseline, known.gate) != present:
             return None, [f"{uri} was written for other objects than the package's current ones"]
@@ -265,26 +266,21 @@ class ReleaseWriter:
                 Bucket=self.objects.bucket, Key=key, Body=content, ContentType="application/json", IfNoneMatch="*"
             )
         except ClientError as error:
-            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+            if error.response["Error"]["Code"] not in CONDITION_FAILED:
                 raise
             content = self._stored(record.binding) or content
         return Released(
             outcome="RELEASED",
-            reason=f"released as {_version(str(record.package.package_arn))} at {record.released_at}",
+            reason=f"released as {version_of(str(record.package.package_arn))} at {record.released_at}",
             record_uri=self._uri(record.binding),
             record_sha256=hashlib.sha256(content).hexdigest(),
         )
 
     def _stored(self, binding: str) -> bytes | None:
-        try:
-            answer = self.chain.s3.get_object(
-                Bucket=self.objects.bucket, Key=release_key(group=self.group, binding=binding)
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "NoSuchKey":
-                raise
-            return None
-        return answer["Body"].read()
+        key = release_key(group=self.group, binding=binding)
+        with Tolerated("NoSuchKey"):
+            return self.chain.s3.get_object(Bucket=self.objects.bucket, Key=key)["Body"].read()
+        return None
 
     def _uri(self, binding: str) -> str:
         return f"s3://{self.objects.bucket}/{release_key(group=self.group, binding=binding)}"
@@ -294,7 +290,3 @@ def _proven(found: ReleasedObject | None) -> ReleasedObject:
     if found is None:
         raise TypeError("an object without a problem must be verified, got none")
     return found
-
-
-def _version(arn: str) -> str:
-    return arn.rpartition(":model-package/")[2]

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import canonical_json, from_dict, from_json, to_dict
 from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail, event_source
 from mlops_runtime.contracts.release import ReleaseRecord
@@ -48,6 +46,7 @@ from mlops_runtime.promotion.served_reports import (
 from mlops_runtime.promotion.served_state import LOOK_BACK, own_state, relayed
 from mlops_runtime.promotion.stopped_rules import stopped_line, stopped_rules
 from mlops_runtime.promotion.target_environment import ServedSettings
+from mlops_runtime.refused_calls import Tolerated
 from mlops_runtime.registry.package_approval import BusRules
 from mlops_runtime.retraining.request_evidence import IN_ALARM, AlarmEvidence
 from mlops_runtime.rollout.audit_chain import AuditChain
@@ -278,13 +277,9 @@ class ServedModels:
 
     def _release(self, binding: str) -> ReleaseRecord | None:
         key = release_key(group=self.targets.group, binding=binding)
-        try:
-            content = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "NoSuchKey":
-                raise
-            return None
-        return from_json(ReleaseRecord, content)
+        with Tolerated("NoSuchKey"):
+            return from_json(ReleaseRecord, self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+        return None
 
     def _own(self) -> list[ServedState]:
         found = None if self.served is None else self.served.state(self.targets.here)

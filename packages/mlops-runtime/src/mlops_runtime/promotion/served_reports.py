@@ -15,6 +15,8 @@ from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.contracts.served_model import ATTRIBUTE, WANTED, RetrainingWish, ServedState, ServedVersion
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment, downstream_chain
 from mlops_runtime.promotion.served_state import MOST_ROLLED_BACK
+from mlops_runtime.registry.model_package import version_of
+from mlops_runtime.rollout.deploy_plan import package_pointer
 from mlops_runtime.rollout.event_origin import EVENT_ID, NEWEST, age_problem, read_event
 
 # EventBridge delivers for a day: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
@@ -184,7 +186,7 @@ def with_releases(state: ServedState, releases: Mapping[str, ReleaseRecord], *, 
 
     def known(version: ServedVersion) -> ServedVersion:
         record = releases[version.binding]
-        own = (record.package.package_arn or "").rpartition(":model-package/")[2]
+        own = version_of(record.package.package_arn or "")
         return replace(version, released_as=own or None, origin=record.origin)
 
     serves = None if state.serves is None else known(state.serves)
@@ -237,29 +239,19 @@ def champion_of(
 
 def champion_pointer(state: ServedState, record: ReleaseRecord) -> LivePointer:
     """Return an environment's live version as a live pointer to the source's own package and objects."""
-    package, serves = record.package, state.serves
+    serves = state.serves
     if serves is None:
         raise TypeError("an environment that is champion serves a version, got none")
-    return LivePointer(
+    return package_pointer(
+        record.package,
+        record.binding,
         endpoint=downstream_chain(record.group),
         config=f"{state.name} {serves.version}",
         model=serves.version,
-        model_package_arn=package.package_arn or "",
-        model_sha256=package.model_sha256,
-        artifact_uri=package.artifact_uri,
-        baseline_uri=package.baseline_uri,
-        evaluation_uri=package.evaluation_uri,
-        training_set_id=package.training_set_id,
         spec_sha256="",
         spec_uri="",
         execution=record.execution,
         since=serves.at,
-        baseline_sha256=package.baseline_sha256,
-        artifact_sha256=package.artifact_sha256,
-        container_sha256=record.binding,
-        image=package.needed_image,
-        flavor=package.flavor,
-        trained_until=package.trained_until,
     )
 
 

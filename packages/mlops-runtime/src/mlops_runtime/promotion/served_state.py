@@ -6,6 +6,7 @@ from dataclasses import replace
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome
 from mlops_runtime.contracts.served_model import ServedState, ServedVersion
 from mlops_runtime.promotion.environment_link import LinkedEnvironment
+from mlops_runtime.registry.model_package import version_of
 from mlops_runtime.rollout.audit_chain import last_record
 from mlops_runtime.rollout.deploy_plan import live_pointer
 
@@ -32,7 +33,7 @@ def own_state(
     if live is not None and serves is None:
         return None
     back = [
-        ServedVersion(model_sha256=model, binding=bindings[package], version=_version(package), at=at)
+        ServedVersion(model_sha256=model, binding=bindings[package], version=version_of(package), at=at)
         for package, model, at in rolled_back(records)
         if package in bindings
     ]
@@ -91,7 +92,7 @@ def _serving(live: LivePointer, bindings: Mapping[str, str]) -> ServedVersion | 
     binding = bindings.get(live.model_package_arn)
     if binding is None:
         return None
-    version = _version(live.model_package_arn)
+    version = version_of(live.model_package_arn)
     return ServedVersion(model_sha256=live.model_sha256, binding=binding, version=version, at=live.since)
 
 
@@ -99,7 +100,3 @@ def _translated(version: ServedVersion) -> ServedVersion | None:
     if version.origin is None:
         return None
     return replace(version, binding=version.origin, origin=None, released_as=None)
-
-
-def _version(arn: str) -> str:
-    return arn.rpartition(_PACKAGE)[2]

@@ -134,6 +134,27 @@ def container_environment(spec: ModelPackageSpec) -> dict[str, str]:
     return {**spec.environment, MODEL_SHA256: spec.model_sha256, **trust}
 
 
+def package_container(spec: ModelPackageSpec) -> dict[str, Any]:
+    """Return a package's container."""
+    return {"Image": spec.image, "ModelDataUrl": spec.artifact_uri, "Environment": container_environment(spec)}
+
+
+def package_metadata(spec: ModelPackageSpec) -> dict[str, str]:
+    """Return a package's metadata before its registration."""
+    metadata = {name: str(getattr(spec, name)) for name in METADATA}
+    return metadata | {name: str(value) for name in OPTIONAL if (value := getattr(spec, name)) is not None}
+
+
+def version_of(package: str) -> str:
+    """Return ``<group>/<number>`` of a package's ARN.
+
+    Example:
+        >>> version_of("arn:aws:sagemaker:eu-west-1:111111111111:model-package/demand-forecast/7")
+        'demand-forecast/7'
+    """
+    return package.partition(":model-package/")[2]
+
+
 def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApproval") -> dict[str, object]:
     """Return the arguments of CreateModelPackage.
 
@@ -150,9 +171,7 @@ def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApp
         >>> package_request(spec)["ModelApprovalStatus"]
         'PendingManualApproval'
     """
-    container = {"Image": spec.image, "ModelDataUrl": spec.artifact_uri, "Environment": container_environment(spec)}
-    metadata = {name: getattr(spec, name) for name in METADATA}
-    metadata |= {name: value for name in OPTIONAL if (value := getattr(spec, name)) is not None}
+    container = package_container(spec)
     return {
         "ModelPackageGroupName": spec.group,
         "ModelApprovalStatus": approval,
@@ -161,7 +180,7 @@ def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApp
             "SupportedContentTypes": list(spec.content_types),
             "SupportedResponseMIMETypes": list(spec.content_types),
         },
-        "CustomerMetadataProperties": registered_metadata(container, metadata),
+        "CustomerMetadataProperties": registered_metadata(container, package_metadata(spec)),
     }
 
 

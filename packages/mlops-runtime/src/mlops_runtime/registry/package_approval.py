@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model_manifest import TRUSTED, Trust, trust_refusal
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment
-from mlops_runtime.registry.model_package import PackageError, RegisteredPackage, container_sha256, read_package
+from mlops_runtime.registry.model_package import (
+    PackageError,
+    RegisteredPackage,
+    container_sha256,
+    read_package,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import ModelApprovalStatusType
@@ -398,7 +404,7 @@ def review(description: Mapping[str, Any], *, rule: ApprovalRule | None, now: da
     containers = description.get("InferenceSpecification", {}).get("Containers", [{}])
     metadata = dict(description.get("CustomerMetadataProperties", {}))
     return Review(
-        version=arn.rpartition(":model-package/")[2],
+        version=version_of(arn),
         arn=arn,
         status=str(description.get("ModelPackageStatus", "")),
         approval=str(description.get("ModelApprovalStatus", "")),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from mlops_runtime.registry.model_package import PackageError
+from mlops_runtime.registry.model_package import PackageError, version_of
 from mlops_runtime.registry.package_approval import ApprovalRule, Review, is_settled, review, unapprovable
 from mlops_runtime.registry.package_finder import PackageFinder
 from mlops_runtime.registry.package_registry import Evidence
@@ -41,7 +41,7 @@ class PackageCase:
     @property
     def version(self) -> str:
         """``<group>/<number>``."""
-        return str(self.description["ModelPackageArn"]).partition(":model-package/")[2]
+        return version_of(self.description["ModelPackageArn"])
 
     @property
     def review(self) -> Review:

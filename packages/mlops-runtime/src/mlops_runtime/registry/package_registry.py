@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.model import Evaluation, GateResult
+from mlops_runtime.registry.model_package import version_of
 from mlops_runtime.registry.package_approval import approval_requests, rejection_request
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def trained_packages(
             if training_set_id:
                 found.append(
                     TrainedPackage(
-                        version=description["ModelPackageArn"].rpartition(":model-package/")[2],
+                        version=version_of(description["ModelPackageArn"]),
                         approval=description["ModelApprovalStatus"],
                         training_set_id=training_set_id,
                     )

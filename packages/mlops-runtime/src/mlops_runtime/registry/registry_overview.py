@@ -10,7 +10,8 @@ from botocore.exceptions import ClientError
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.unit_entries import UnitEntry
 from mlops_runtime.promotion.promotion_history import PromotionHistoryError, ReleasedVersion, releases
-from mlops_runtime.refused_calls import DENIED, refusal
+from mlops_runtime.refused_calls import DENIED, Tolerated, refusal
+from mlops_runtime.registry.model_package import version_of
 from mlops_runtime.registry.package_approval import RegistryEntry
 from mlops_runtime.rollout.live_fleet import read_description
 
@@ -78,41 +79,23 @@ def read_registry(
 
 def waiting_packages(sagemaker: "SageMakerClient", group: str) -> tuple[str, ...] | None:
     """Return the ARNs of a group's newest packages without a decision; None if they may not be listed."""
-    try:
-        found = _newest(sagemaker, group, "PendingManualApproval", _WAITING)
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in DENIED:
-            raise
-        return None
-    return tuple(each["ModelPackageArn"] for each in found)
-
-
-def version_of(package: str) -> str:
-    """Return ``<group>/<number>`` of a package's ARN.
-
-    Example:
-        >>> version_of("arn:aws:sagemaker:eu-west-1:111111111111:model-package/demand-forecast/7")
-        'demand-forecast/7'
-    """
-    return package.partition(":model-package/")[2]
+    with Tolerated(*DENIED):
+        return tuple(each["ModelPackageArn"] for each in _newest(sagemaker, group, "PendingManualApproval", _WAITING))
+    return None
 
 
 def _newest(
     sagemaker: "SageMakerClient", group: str, approval: "ModelApprovalStatusType", most: int
 ) -> "Sequence[ModelPackageSummaryTypeDef]":
-    try:
-        answer = sagemaker.list_model_packages(
+    with Tolerated("ValidationException", "ResourceNotFound"):
+        return sagemaker.list_model_packages(
             ModelPackageGroupName=group,
             ModelApprovalStatus=approval,
             SortBy="CreationTime",
             SortOrder="Descending",
             MaxResults=most,
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
-            raise
-        return ()  # the group was deleted with its stack
-    return answer["ModelPackageSummaryList"]
+        )["ModelPackageSummaryList"]
+    return ()  # the group was deleted with its stack
 
 
 def _approved(sagemaker: "SageMakerClient", group: str) -> ApprovedVersion | None:

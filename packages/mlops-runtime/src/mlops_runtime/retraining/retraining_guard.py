@@ -27,6 +27,7 @@ from mlops_runtime.contracts.retraining import (
     Trigger,
     candidate_uri,
 )
+from mlops_runtime.registry.model_package import version_of
 from mlops_runtime.retraining.request_evidence import IN_ALARM, Alarms
 from mlops_runtime.rollout.event_origin import EVENT_ID, Origin, age_problem, read_event
 
@@ -246,7 +247,7 @@ def require_new(
         return
     run, answers = brought.execution.rpartition(":")[2], _answers(candidate, brought.predictions_uri)
     if approval is not None:
-        version = brought.package.rpartition(":model-package/")[2]
+        version = version_of(brought.package)
         problem = f"already registered as {version} by {run} at {brought.at}, which is {approval} now"
         if not answers:
             raise KnownCandidateError(f"{problem}, {_unlike(brought.predictions_uri)}")

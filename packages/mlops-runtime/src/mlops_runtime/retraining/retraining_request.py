@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import canonical_json, from_dict, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, request_source
 from mlops_runtime.contracts.model import Metric, ModelSignature
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 from mlops_runtime.contracts.retraining import Candidate, Decision, GuardDecision, candidate_uri
 from mlops_runtime.contracts.unit_entries import PipelineEntry
+from mlops_runtime.refused_calls import Tolerated
 from mlops_runtime.retraining.pipeline_access import PipelineAccess
 
 # one call of PutObject: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html
@@ -65,19 +64,14 @@ class RetrainingRequests(PipelineAccess):
         if place is None:
             return None
         bucket, _, prefix = place.removeprefix("s3://").partition("/")
-        try:
+        with Tolerated("AccessDenied"):
             holdout = f"{prefix.strip('/')}/holdout/"
-            found = self.s3.list_objects_v2(Bucket=bucket, Prefix=holdout, MaxKeys=1)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "AccessDenied":
-                raise
-            return None
-        if found.get("Contents"):
-            return None
-        return (
-            f"no training set is published for {self.pipeline.pipeline}: {place} has no holdout; publish one with: "
-            f"mlops train {self.pipeline.pipeline} --data FILE --publish-only --reason ..."
-        )
+            if not self.s3.list_objects_v2(Bucket=bucket, Prefix=holdout, MaxKeys=1).get("Contents"):
+                return (
+                    f"no training set is published for {self.pipeline.pipeline}: {place} has no holdout; publish one with: "
+                    f"mlops train {self.pipeline.pipeline} --data FILE --publish-only --reason ..."
+                )
+        return None
 
     def upload(
         self,
@@ -158,10 +152,8 @@ class RetrainingRequests(PipelineAccess):
         """Return the outcome of an execution; ``None`` while it runs, or if it has not started yet."""
         try:
             found = self.stepfunctions.describe_execution(executionArn=execution)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
-                return None
-            raise
+        except self.stepfunctions.exceptions.ExecutionDoesNotExist:
+            return None
         if found["status"] in _RUNNING:
             return None
         if found["status"] != "SUCCEEDED":
@@ -188,10 +180,8 @@ class RetrainingRequests(PipelineAccess):
             return
         try:
             found = self.stepfunctions.describe_execution(executionArn=owner, includedData="METADATA_ONLY")
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ExecutionDoesNotExist":  # it was never started
-                return
-            raise
+        except self.stepfunctions.exceptions.ExecutionDoesNotExist:  # it was never started
+            return
         if found["status"] in _RUNNING:
             name = owner.rpartition(":")[2]
             raise RetrainingRequestError(

@@ -20,6 +20,7 @@ from mlops_runtime.contracts.retraining import (
     candidate_item,
 )
 from mlops_runtime.lambda_protocol import Message
+from mlops_runtime.refused_calls import CONDITION_FAILED, Tolerated
 from mlops_runtime.retraining.decision_metric import decision_line
 from mlops_runtime.retraining.request_evidence import AlarmEvidence
 from mlops_runtime.retraining.retraining_guard import (
@@ -166,13 +167,10 @@ class GuardTable:
         )
 
     def _update(self, **arguments: Any) -> bool:
-        try:
+        with Tolerated(*CONDITION_FAILED):
             self.dynamodb.update_item(TableName=self.table, Key=self._key("STATE"), **arguments)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
+            return True
+        return False
 
     def _item(self, item: str) -> "dict[str, AttributeValueTypeDef] | None":
         answer = self.dynamodb.get_item(TableName=self.table, Key=self._key(item), ConsistentRead=True)

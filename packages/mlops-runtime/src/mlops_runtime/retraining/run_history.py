@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from mlops_runtime.contracts import from_dict, from_json, to_dict
 from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict
 from mlops_runtime.contracts.retraining import Decision, GuardDecision, TrainingMetrics, Trigger
-from mlops_runtime.refused_calls import DENIED
+from mlops_runtime.refused_calls import DENIED, Tolerated
 from mlops_runtime.retraining.pipeline_access import PipelineAccess
 from mlops_runtime.retraining.run_comparison import RunComparison, RunError, compared
 from mlops_runtime.retraining.training_metrics import read_log_line
@@ -31,7 +31,6 @@ _CHARACTERS_OF_NAME = 24  # of an execution's name, in the names of its jobs
 _CONTAINERS = "sagemaker_"  # hyperparameters of the container, not of the script
 # decisions other than refusals
 _NOT_REFUSED = (Decision.STARTED, Decision.ASKED, Decision.DUPLICATE, Decision.KNOWN, Decision.RELEASED)
-_ABSENT = ("NoSuchKey", "404")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")  # of an execution
 _FAILED = "Failed"  # status of a job
 _NEWEST = 100  # last lines of a failed training's log, which contain its metrics
@@ -259,14 +258,8 @@ class RunHistory(PipelineAccess):
                 count += 1
                 row = started.get(each["executionArn"])
                 decision = None if row is None else _guard_decision(row)
-                found = self._of(each["name"], _iso(began), str(each["status"]), decision)
-                end = each.get("stopDate")
-                ended = None if end is None else end.astimezone(UTC)
-                yield replace(
-                    found,
-                    ended=None if ended is None else _iso(ended),
-                    seconds=None if ended is None else (ended - began).total_seconds(),
-                )
+                run = self._of(each["name"], _iso(began), str(each["status"]), decision)
+                yield _with_end(run, began, each.get("stopDate"))
 
     def _of(self, name: str, at: str, status: str, decision: GuardDecision | None) -> Run:
         return Run(
@@ -325,12 +318,9 @@ class RunHistory(PipelineAccess):
             if error.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "InvalidArn", "InvalidName"):
                 raise
         else:
-            began, end = described["startDate"].astimezone(UTC), described.get("stopDate")
-            return replace(
-                self._of(id, _iso(began), str(described["status"]), decision),
-                ended=None if end is None else _iso(end.astimezone(UTC)),
-                seconds=None if end is None else (end.astimezone(UTC) - began).total_seconds(),
-            )
+            began = described["startDate"].astimezone(UTC)
+            run = self._of(id, _iso(began), str(described["status"]), decision)
+            return _with_end(run, began, described.get("stopDate"))
         if decision is not None or self._evaluation(id) is not None:
             return self._forgotten(id, _day(id) if decision is None else decision.at, decision)
         raise self._absent(id, decisions)
@@ -439,13 +429,10 @@ class RunHistory(PipelineAccess):
         kept = self._read(TrainingMetrics, f"evaluations/{self.pipeline.pipeline}/{name}/training.json")
         if kept is not None or not any(step.step == "train" and step.status == _FAILED for step in steps):
             return kept
-        try:
+        with Tolerated(*DENIED):
             lines = self._newest_lines(name, "train")
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in DENIED:
-                raise
-            return None
-        return next((found for line in reversed(lines) if (found := read_log_line(line)) is not None), None)
+            return next((found for line in reversed(lines) if (found := read_log_line(line)) is not None), None)
+        return None
 
     def _gate(self, name: str) -> GateResult | None:
         return self._read(GateResult, f"gates/{self.pipeline.pipeline}/{name}.json")
@@ -455,12 +442,9 @@ class RunHistory(PipelineAccess):
         return None if body is None else from_json(kind, body)
 
     def _body(self, key: str) -> bytes | None:
-        try:
+        with Tolerated("NoSuchKey"):
             return self.s3.get_object(Bucket=self.unit.artifacts_bucket, Key=key)["Body"].read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _ABSENT:
-                return None
-            raise
+        return None
 
     def _job_name(self, name: str, step: Step) -> str:
         return f"{self.pipeline.pipeline}-{name[:_CHARACTERS_OF_NAME]}-{_JOBS[step].suffix}"
@@ -469,16 +453,13 @@ class RunHistory(PipelineAccess):
         job, of = self._job_name(name, step), _JOBS[step]
         if of.is_of_server and not self.pipeline.asks_servers:
             return None
-        try:
+        with Tolerated("ValidationException", "ResourceNotFound"):
             if of.kind == "Training":
                 return self.sagemaker.describe_training_job(TrainingJobName=job)
             if of.kind == "Transform":
                 return self.sagemaker.describe_transform_job(TransformJobName=job)
             return self.sagemaker.describe_processing_job(ProcessingJobName=job)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
-                return None
-            raise
+        return None
 
     def _lines(self, name: str, step: Step) -> Iterator[str] | None:
         """Return the lines of a job's log streams; None without a stream."""
@@ -540,6 +521,12 @@ def _guard_decision(row: _Decision) -> GuardDecision:
 
 def _is_start(row: _Decision) -> bool:
     return Decision(row["decision"]).is_start
+
+
+def _with_end(run: Run, began: datetime, end: datetime | None) -> Run:
+    if end is None:
+        return run
+    return replace(run, ended=_iso(end.astimezone(UTC)), seconds=(end - began).total_seconds())
 
 
 def _is_refusal(row: _Decision) -> bool:

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts import ContractError, from_json
-from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePointer
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest
 from mlops_runtime.rollout.audit_chain import AuditChain
-from mlops_runtime.rollout.rollback import Answer
+from mlops_runtime.rollout.rollback import Answer, read_end, status_of
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -58,19 +58,12 @@ class ApprovalRollout:
 
     def _ended(self, execution: str, package: str) -> Answer:
         """Wait for the end of an execution, and return its outcome."""
-        if self._status(execution) == "RUNNING":
+        if status_of(self.stepfunctions, execution) == "RUNNING":
             self.echo(f"following {execution}")
-        while self._status(execution) == "RUNNING":
+        while status_of(self.stepfunctions, execution) == "RUNNING":
             self.wait(execution)
-        record = self.chain.record_of(execution)
-        row = self.chain.table.read()
-        live = None if row.live is None else from_json(LivePointer, row.live)
-        serves = "nothing" if live is None else live.model_package_arn
-        if record is None:
-            message = f"{execution.rpartition(':')[2]} ended {self._status(execution)} without a record"
-        else:
-            message = f"{record.outcome.value}: {record.reason}" if record.reason else record.outcome.value
-        return Answer(is_served=serves == package, text=f"{message}; live: {serves}", record=record)
+        serves, text, record = read_end(self.stepfunctions, self.chain, execution)
+        return Answer(is_served=serves == package, text=text, record=record)
 
     def _started(self, package: str, since: datetime) -> str:
         for _ in range(self.looks):
@@ -100,6 +93,3 @@ class ApprovalRollout:
         except ContractError:
             return None  # started by hand with another input
         return request.model_package_arn if request.reason is DeployReason.APPROVAL else None
-
-    def _status(self, execution: str) -> str:
-        return str(self.stepfunctions.describe_execution(executionArn=execution)["status"])

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict, ModelPackageSpec
+from mlops_runtime.refused_calls import CONDITION_FAILED, NO_OBJECT, Tolerated
 from mlops_runtime.rollout.seals import PublicKey, Sealer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 ARCHIVE_FILE: Final = "model.tar.gz"
 SIGNATURE_FILE: Final = "model.sig"
@@ -27,8 +27,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _GATE = re.compile(r"([\w-]+)/([\w.-]+)\.json")
 _MOST_BYTES = 10_000  # of a signature, which has about 1,100
-# S3 returns 403 for a missing object to a caller that may not list
-_MISSING = ("NoSuchKey", "404", "AccessDenied", "403")
 
 
 class ArchiveSignatureError(ValueError):
@@ -207,14 +205,15 @@ class SignedArchives:
         if not spec.artifact_uri.startswith(root):
             return (f"it is at {spec.artifact_uri}, but signed archives are below {root}",)
         uri = signature_uri(spec.artifact_uri)
+        signature = None
+        with Tolerated(*NO_OBJECT):
+            signature = self._read(uri.removeprefix(root), _MOST_BYTES)
+        if signature is None:
+            return (f"{uri} is missing",)
         try:
-            digest = signed_digest(self._read(uri.removeprefix(root), _MOST_BYTES), self.public_key)
+            digest = signed_digest(signature, self.public_key)
         except ArchiveSignatureError as error:
             return (f"{uri}: {error}",)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _MISSING:
-                raise
-            return (f"{uri} is missing",)
         if digest != spec.artifact_sha256:
             return (f"{uri} signs an archive with SHA-256 {digest}, but {spec.artifact_sha256} is registered",)
         problem = self._unlike(spec.artifact_uri.removeprefix(root), digest)
@@ -229,24 +228,19 @@ class SignedArchives:
 
     def _unlike(self, key: str, digest: str) -> str | None:
         """Return how an archive differs from a hash, by the checksum that S3 computed."""
-        try:
-            found = self._s3.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _MISSING:
-                raise
+        head = stored_head(self._s3, self._bucket, key)
+        if head is None:
             return f"s3://{self._bucket}/{key} is missing"
-        checksum = found.get("ChecksumSHA256")
-        # claim: copies-have-the-hash-of-the-whole
-        if checksum is None or found.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
+        present = full_digest(head)
+        if present is None:
             return (
                 f"S3 has no full-object SHA-256 of s3://{self._bucket}/{key}; copy it with --checksum-algorithm SHA256"
             )
-        present = base64.b64decode(checksum).hex()
         return None if present == digest else f"s3://{self._bucket}/{key} now has SHA-256 {present}"
 
     def _write(self, key: str, digest: str) -> None:
         signature = base64.b64decode(self._sealer.sign(signed_message(digest)))
-        try:
+        with Tolerated(*CONDITION_FAILED):
             self._s3.put_object(
                 Bucket=self._bucket,
                 Key=key,
@@ -254,12 +248,26 @@ class SignedArchives:
                 ContentType="application/json",
                 IfNoneMatch="*",
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
-                raise
-            # an earlier attempt wrote it, with another random number
-            if signed_digest(self._read(key, _MOST_BYTES), self.public_key) != digest:
-                raise ArchiveSignatureError(f"s3://{self._bucket}/{key} signs another archive") from error
+            return
+        # an earlier attempt wrote it, with another random number
+        if signed_digest(self._read(key, _MOST_BYTES), self.public_key) != digest:
+            raise ArchiveSignatureError(f"s3://{self._bucket}/{key} signs another archive")
 
     def _read(self, key: str, most: int | None = None) -> bytes:
         return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read(most)
+
+
+def stored_head(s3: "S3Client", bucket: str, key: str) -> "HeadObjectOutputTypeDef | None":
+    """Return the headers of an object, with the checksum that S3 computed; None if it is missing."""
+    with Tolerated(*NO_OBJECT):
+        return s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    return None
+
+
+def full_digest(head: "HeadObjectOutputTypeDef") -> str | None:
+    """Return the SHA-256 that S3 computed of a whole object; None without one."""
+    checksum = head.get("ChecksumSHA256")
+    # claim: copies-have-the-hash-of-the-whole
+    if checksum is None or head.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
+        return None
+    return base64.b64decode(checksum).hex()

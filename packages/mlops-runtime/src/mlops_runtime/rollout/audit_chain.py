@@ -9,13 +9,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
-
-from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.passport import Passport, passport_key
@@ -31,6 +30,7 @@ from mlops_runtime.contracts.rollout import (
     seal_key,
 )
 from mlops_runtime.contracts.unit_entries import PauseState
+from mlops_runtime.refused_calls import CONDITION_FAILED, Tolerated
 from mlops_runtime.rollout.kept_minutes import beside, broken_minutes
 from mlops_runtime.rollout.passport import broken_passports, sign_passport
 from mlops_runtime.rollout.rollout_table import RolloutTable, next_promoted
@@ -342,13 +342,10 @@ class AuditChain:
 
     def _put_new(self, bucket: str, key: str, content: bytes) -> bool:
         """Write an object unless it exists; False if it exists with other content."""
-        try:
+        with Tolerated(*CONDITION_FAILED):
             self.s3.put_object(Bucket=bucket, Key=key, Body=content, ContentType="application/json", IfNoneMatch="*")
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
-                raise
-            return self._read(bucket, key) == content
-        return True
+            return True
+        return self._read(bucket, key) == content
 
     def _all(self, bucket: str, prefix: str, span: _Span) -> dict[str, bytes]:
         """Return objects by key; each key below a prefix begins with its sequence in eight digits."""
@@ -373,14 +370,9 @@ def read_record(s3: "S3Client", bucket: str, key: str, digest: str) -> AuditReco
         key: Key, from ``audit_key``.
         digest: Expected hash of the record.
     """
-    try:
-        found: AuditRecord | None = from_json(AuditRecord, s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    except ContractError:
-        found = None
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchKey":
-            raise
-        found = None
+    found = None
+    with Tolerated("NoSuchKey"), suppress(ContractError):
+        found = from_json(AuditRecord, s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     if found is None or content_hash(found) != digest:
         logger.error("s3://%s/%s is not the record that the chain's head leads to", bucket, key)
         return None

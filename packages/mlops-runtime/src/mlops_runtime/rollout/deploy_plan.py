@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from mlops_runtime.contracts import from_json, to_dict
+from mlops_runtime.contracts.model import ModelPackageSpec
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, ServingSpec
 from mlops_runtime.eks.live_slots import Slots
 from mlops_runtime.rollout.fleet_capacity import no_scaling
@@ -140,6 +141,31 @@ class BusyError(Exception):
 def live_pointer(row: LockRow) -> LivePointer | None:
     """Return the live pointer of a row."""
     return None if row.live is None else from_json(LivePointer, row.live)
+
+
+def package_pointer(package: ModelPackageSpec, container_sha256: str, **deployed: Any) -> LivePointer:
+    """Return a live pointer to a registered package.
+
+    Args:
+        package: The package.
+        container_sha256: The hash of its content.
+        deployed: The pointer's other fields, which do not follow from the package.
+    """
+    return LivePointer(
+        model_package_arn=package.package_arn or "",
+        model_sha256=package.model_sha256,
+        artifact_uri=package.artifact_uri,
+        baseline_uri=package.baseline_uri,
+        evaluation_uri=package.evaluation_uri,
+        training_set_id=package.training_set_id,
+        baseline_sha256=package.baseline_sha256,
+        artifact_sha256=package.artifact_sha256,
+        container_sha256=container_sha256,
+        image=package.needed_image,
+        flavor=package.flavor,
+        trained_until=package.trained_until,
+        **deployed,
+    )
 
 
 def poll_seconds(maximum: int) -> int:

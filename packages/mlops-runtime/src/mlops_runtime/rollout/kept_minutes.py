@@ -8,17 +8,17 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mlops_runtime.contracts import ContractError, from_dict, from_json
-from mlops_runtime.contracts.rollout import SEAL, AuditRecord, RolloutVerdict, minutes_key
+from mlops_runtime.contracts import ContractError, from_dict
+from mlops_runtime.contracts.rollout import AuditRecord, RolloutVerdict, minutes_key
 from mlops_runtime.rollout.fleet_comparison import ComparisonRule, Evidence, Minute, compare
 from mlops_runtime.rollout.live_history import Counts
 from mlops_runtime.rollout.rollout_verdict import left_out_note
+from mlops_runtime.rollout.seals import readable_records
 from mlops_runtime.rollout.verdict import Compared, judge
 
 if TYPE_CHECKING:
@@ -126,12 +126,8 @@ def broken_minutes(objects: Mapping[str, bytes], minutes: Mapping[str, bytes]) -
         minutes: Content of each object of minutes by key.
     """
     problems: list[str] = []
-    for key, content in sorted(objects.items()):
-        record = None
-        if not key.endswith(SEAL):
-            with suppress(ContractError):  # reported by ``audit_chain.verify``
-                record = from_json(AuditRecord, content)
-        if record is None or record.verdict is None:
+    for record, _ in readable_records(objects):
+        if record.verdict is None:
             continue
         name = minutes_key(record.endpoint, record.sequence, record.verdict.minutes_sha256)
         if not record.verdict.minutes_uri.endswith(f"/{name}"):

@@ -4,19 +4,16 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.serving import RequestPromise
 from mlops_runtime.inference_api.request_promise import broken_promises
+from mlops_runtime.refused_calls import NO_OBJECT, Tolerated
 from mlops_runtime.rollout.preflight import verified_spec
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-_MISSING = ("NoSuchKey", "AccessDenied")  # S3 returns 403 for a missing object to a caller that may not list
 
 
 def desired_promises(s3: "S3Client", bucket: str, table: RolloutTable) -> tuple[RequestPromise, ...]:
@@ -55,11 +52,10 @@ def package_promises(
     unknown = f"it is unknown whether the model accepts the requests that {names} allows"
     if not uri.startswith(root):
         return (f"{unknown}: its evaluation is at {uri}, outside of {root}",)
-    try:
+    content = None
+    with Tolerated(*NO_OBJECT):
         content = s3.get_object(Bucket=bucket, Key=uri.removeprefix(root))["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in _MISSING:
-            raise
+    if content is None:
         return (f"{unknown}: {uri} is missing, or belongs to a pipeline of another endpoint",)
     if hashlib.sha256(content).hexdigest() != metadata.get("evaluation_sha256"):
         return (f"{unknown}: {uri} is not the registered evaluation",)

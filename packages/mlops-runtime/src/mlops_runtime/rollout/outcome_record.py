@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from mlops_runtime.contracts import ContractError, from_dict, from_json, to_dict
+from mlops_runtime.contracts import ContractError, from_dict, to_dict
 from mlops_runtime.contracts.rollout import (
     AuditRecord,
     DiedExecution,
@@ -21,6 +21,7 @@ from mlops_runtime.eks.slot_reader import SlotReader
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage, read_package
 from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain, Move, last_record, not_before
 from mlops_runtime.rollout.definition_hash import FIELD
+from mlops_runtime.rollout.deploy_plan import live_pointer, package_pointer
 from mlops_runtime.rollout.kept_minutes import written_minutes
 from mlops_runtime.rollout.live_fleet import Serving, read_description, read_serving
 from mlops_runtime.rollout.passport import passport_of, read_gate
@@ -144,7 +145,7 @@ def next_live(
     """
     if serving is None or not serving.is_answering:
         return None
-    known = None if row.live is None else from_json(LivePointer, row.live)
+    known = live_pointer(row)
     if claim.plan.get("config_name") == serving.config:
         # between slots, the next execution can still return the traffic to the recorded version
         if claim.plan.get("eks") and claim.outcome is not Outcome.PROMOTED and known is not None:
@@ -154,26 +155,16 @@ def next_live(
         return known
     if serving.version is None or package is None:
         return None
-    return LivePointer(
+    return package_pointer(
+        package.spec,
+        package.container_sha256,
         endpoint=row.endpoint,
         config=serving.config,
         model=serving.version.model,
-        model_package_arn=package.arn,
-        model_sha256=package.spec.model_sha256,
-        artifact_uri=package.spec.artifact_uri,
-        baseline_uri=package.spec.baseline_uri,
-        evaluation_uri=package.spec.evaluation_uri,
-        training_set_id=package.spec.training_set_id,
         spec_sha256="",
         spec_uri="",
         execution=claim.execution,
         since=str(to_dict(claim.at)),
-        baseline_sha256=package.spec.baseline_sha256,
-        artifact_sha256=package.spec.artifact_sha256,
-        container_sha256=package.container_sha256,
-        image=package.spec.needed_image,
-        flavor=package.spec.flavor,
-        trained_until=package.spec.trained_until,
         previous=None if known is None else known.config,
         kept=None
         if known is None

@@ -3,7 +3,6 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -11,10 +10,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.model import GateResult
 from mlops_runtime.contracts.passport import Passport, PassportGate, SignedPassport, passport_key
-from mlops_runtime.contracts.rollout import SEAL, AuditRecord
+from mlops_runtime.contracts.rollout import AuditRecord
 from mlops_runtime.registry.model_package import RegisteredPackage
 from mlops_runtime.registry.package_registry import gate_uri
-from mlops_runtime.rollout.seals import IsSigned, Sealer
+from mlops_runtime.rollout.seals import IsSigned, Sealer, readable_records
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -159,13 +158,9 @@ def broken_passports(objects: Mapping[str, bytes], passports: Mapping[str, bytes
         is_signed: Returns whether the unit's key made the signature of a message.
     """
     named: dict[str, str] = {}
-    for key, content in objects.items():
-        if not key.endswith(SEAL):
-            with suppress(ContractError):  # reported by ``audit_chain.verify``
-                record = from_json(AuditRecord, content)
-                if record.passport_sha256 is not None:
-                    digest = record.passport_sha256
-                    named[passport_key(record.endpoint, record.sequence, digest)] = digest
+    for record, _ in readable_records(objects):
+        if (digest := record.passport_sha256) is not None:
+            named[passport_key(record.endpoint, record.sequence, digest)] = digest
     problems = [f"{key} is missing" for key in sorted(named.keys() - passports.keys())]
     for key, content in sorted(passports.items()):
         try:

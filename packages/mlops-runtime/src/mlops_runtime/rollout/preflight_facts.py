@@ -6,12 +6,11 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LockRow, ServingSpec, audit_key
 from mlops_runtime.eks.live_slots import serving, versions
 from mlops_runtime.eks.slot_reader import SlotReader
+from mlops_runtime.refused_calls import NO_OBJECT, Tolerated
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage, read_package
 from mlops_runtime.registry.package_approval import ApprovalRule, approval_problems, is_automatic, trust_problems
 from mlops_runtime.rollout.archive_signatures import SignedArchives
@@ -195,13 +194,9 @@ class Sources:
         live = live_pointer(row)
         if live is None or not live.spec_uri:
             return None
-        try:
+        with Tolerated(*NO_OBJECT):
             return self._stored(live.spec_uri)[0]
-        except ClientError as error:
-            # S3 returns AccessDenied for a missing object to a caller that may not list
-            if error.response["Error"]["Code"] in ("NoSuchKey", "AccessDenied"):
-                return None
-            raise
+        return None
 
     def _versions(self, row: LockRow) -> dict[str, Version]:
         found = {config: read_version(self.sagemaker, config) for config in _recorded(row)}
@@ -229,12 +224,8 @@ class Sources:
         return promotion(row, registered.container_sha256, partial(self._record, row.endpoint))
 
     def _record(self, endpoint: str, sequence: int, digest: str) -> AuditRecord | None:
-        try:
+        with Tolerated(*NO_OBJECT):
             return read_record(self.s3, self.audit_bucket, audit_key(endpoint, sequence, digest), digest)
-        except ClientError as error:
-            # S3 returns AccessDenied for a missing object to a caller that may not list
-            if error.response["Error"]["Code"] != "AccessDenied":
-                raise
         return None
 
 

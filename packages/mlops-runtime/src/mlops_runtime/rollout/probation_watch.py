@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePointer, LockRow, ServingSpec
+from mlops_runtime.refused_calls import Tolerated
 from mlops_runtime.rollout.deploy_plan import live_pointer
 from mlops_runtime.rollout.execution_names import short_hash, start_once
 from mlops_runtime.rollout.golden_rehearsal import GoldenCaller
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 REQUESTED_BY = "golden requests of the probation"
-_MISSING = ("ResourceNotFound", "ResourceNotFoundException")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +100,8 @@ class ProbationWatch:
         return f"{live.config} is rolled back by {started}: {reason}"
 
     def _end(self) -> None:
-        try:
+        with Tolerated("ResourceNotFound", "ResourceNotFoundException"):
             self.cloudwatch.delete_alarms(AlarmNames=[probation_alarm(self.table.endpoint)])
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _MISSING:
-                raise
         self.events.disable_rule(Name=probation_rule(self.table.endpoint))
 
 

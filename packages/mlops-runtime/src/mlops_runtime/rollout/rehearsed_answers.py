@@ -5,17 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.refused_calls import NO_OBJECT, Tolerated
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 REHEARSALS = "rehearsals"  # folder of the answers
-# S3 returns AccessDenied for a missing object to a caller that may not list
-_MISSING = ("NoSuchKey", "AccessDenied")
 
 Answers = Mapping[str, Sequence[float]]
 
@@ -56,12 +53,8 @@ class RehearsedAnswers:
 
     def read(self, key: str, sha256: str) -> dict[str, tuple[float, ...]]:
         """Return the answers to a golden set; empty if none are stored, or those to another set."""
-        try:
+        with Tolerated(*NO_OBJECT):
             found = json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _MISSING:
-                return {}
-            raise
-        if found["golden"] != sha256:
-            return {}
-        return {name: tuple(numbers) for name, numbers in found["answers"].items()}
+            if found["golden"] == sha256:
+                return {name: tuple(numbers) for name, numbers in found["answers"].items()}
+        return {}

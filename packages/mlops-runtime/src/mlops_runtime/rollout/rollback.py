@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LivePointer, LockRow, Outcome
+from mlops_runtime.refused_calls import Tolerated
 from mlops_runtime.rollout.audit_chain import AuditChain, last_record
+from mlops_runtime.rollout.deploy_plan import live_pointer
 from mlops_runtime.rollout.execution_names import running_executions, short_hash, start_once, version_name
 from mlops_runtime.rollout.fleet_alarms import ABORT, alarm_prefix
 
@@ -95,6 +95,22 @@ def abort_alarm(endpoint: str, execution: str) -> str:
     return f"{alarm_prefix(endpoint)}{version_name(endpoint, execution).rpartition('-')[2]}-{ABORT}"
 
 
+def status_of(stepfunctions: "SFNClient", execution: str) -> str:
+    """Return the status of an execution."""
+    return str(stepfunctions.describe_execution(executionArn=execution)["status"])
+
+
+def read_end(stepfunctions: "SFNClient", chain: AuditChain, execution: str) -> tuple[str, str, AuditRecord | None]:
+    """Return the package that is live after an execution (or "nothing"), the outcome in one line, and its record."""
+    live, record = live_pointer(chain.table.read()), chain.record_of(execution)
+    serves = "nothing" if live is None else live.model_package_arn
+    if record is None:
+        message = f"{execution.rpartition(':')[2]} ended {status_of(stepfunctions, execution)} without a record"
+    else:
+        message = f"{record.outcome.value}: {record.reason}" if record.reason else record.outcome.value
+    return serves, f"{message}; live: {serves}", record
+
+
 def _request_text(request: DeployRequest) -> str:
     return f"requested by {request.requested_by}" + (f": {request.comment}" if request.comment else "")
 
@@ -141,7 +157,7 @@ class WayBack:
             RollbackError: If no model is live.
         """
         row = self.chain.table.read()
-        live = None if row.live is None else from_json(LivePointer, row.live)
+        live = live_pointer(row)
         running = self.running()
         holder = row.owner if row.owner in running else None
         if live is None:
@@ -165,7 +181,7 @@ class WayBack:
         Args:
             begun: Returned by ``begin``, or by the previous call.
         """
-        if self._status(begun.execution) == "RUNNING":
+        if status_of(self.stepfunctions, begun.execution) == "RUNNING":
             return self._aborted(begun) if begun.aborts and not begun.is_alarm_set else begun
         answer = self._answer(begun)
         return answer if begun.is_last or answer.is_served else self._start(begun.request, begun.before)
@@ -173,7 +189,7 @@ class WayBack:
     def before(self) -> str | None:
         """Return the package that a rollback would return to; None if the newest records do not show it."""
         row = self.chain.table.read()
-        live = None if row.live is None else from_json(LivePointer, row.live)
+        live = live_pointer(row)
         return None if live is None else package_before(live, self.chain.newest(row, _RECORDS))
 
     def _alone(
@@ -239,13 +255,10 @@ class WayBack:
         return replace(begun, is_alarm_set=True)
 
     def _set_alarm(self, alarm: str, reason: str) -> bool:
-        try:
+        with Tolerated("ResourceNotFound", "ResourceNotFoundException"):
             self.cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason=reason)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in ("ResourceNotFound", "ResourceNotFoundException"):
-                raise
-            return False
-        return True
+            return True
+        return False
 
     def _start(self, request: DeployRequest, before: str, name: str | None = None) -> Begun:
         name = name or f"rollback-{short_hash(canonical_json(request).decode())}"
@@ -254,17 +267,9 @@ class WayBack:
         return Begun(request=request, execution=execution, wanted=request.model_package_arn, before=before)
 
     def _answer(self, begun: Begun) -> Answer:
-        execution, wanted = begun.execution, begun.wanted
-        row = self.chain.table.read()
-        record = self.chain.record_of(execution)
-        now = None if row.live is None else from_json(LivePointer, row.live)
-        serves = "nothing" if now is None else now.model_package_arn
-        is_served = serves == wanted if wanted is not None else serves not in ("nothing", begun.before)
-        if record is None:
-            message = f"{execution.rpartition(':')[2]} ended {self._status(execution)} without a record"
-        else:
-            message = f"{record.outcome.value}: {record.reason}" if record.reason else record.outcome.value
-        return Answer(is_served=is_served, text=f"{message}; live: {serves}", record=record)
+        serves, text, record = read_end(self.stepfunctions, self.chain, begun.execution)
+        is_served = serves == begun.wanted if begun.wanted is not None else serves not in ("nothing", begun.before)
+        return Answer(is_served=is_served, text=text, record=record)
 
     def running(self) -> list[str]:
         """Return the executions of the Deploy machine that run or wait."""
@@ -275,6 +280,3 @@ class WayBack:
             return from_json(DeployRequest, self.stepfunctions.describe_execution(executionArn=execution)["input"])
         except (ContractError, self.stepfunctions.exceptions.ExecutionDoesNotExist):
             return None  # started by hand with another input, and aborted like any other; or too long ago
-
-    def _status(self, execution: str) -> str:
-        return str(self.stepfunctions.describe_execution(executionArn=execution)["status"])

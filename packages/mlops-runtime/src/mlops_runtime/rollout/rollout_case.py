@@ -8,7 +8,7 @@ from datetime import datetime
 from mlops_runtime.contracts import content_hash, to_dict
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePointer, ServingSpec
 from mlops_runtime.registry.model_package import RegisteredPackage
-from mlops_runtime.rollout.deploy_plan import Facts, live_pointer
+from mlops_runtime.rollout.deploy_plan import Facts, live_pointer, package_pointer
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.rehearsed_answers import answers_key
 
@@ -113,16 +113,12 @@ def pointer(case: Case) -> LivePointer:
     package, live, follows = case.package, live_pointer(case.facts.row), case.follows
     # another spec does not end the probation of a model
     probation = None if live is None or live.model_package_arn != package.arn else live.probation_until
-    return LivePointer(
+    return package_pointer(
+        package.spec,
+        package.container_sha256,
         endpoint=case.spec.endpoint,
         config=case.name,
         model=case.name,
-        model_package_arn=package.arn,
-        model_sha256=package.spec.model_sha256,
-        artifact_uri=package.spec.artifact_uri,
-        baseline_uri=package.spec.baseline_uri,
-        evaluation_uri=package.spec.evaluation_uri,
-        training_set_id=package.spec.training_set_id,
         spec_sha256=content_hash(case.facts.spec),
         spec_uri=str(case.facts.row.desired),
         execution=case.execution,
@@ -132,12 +128,6 @@ def pointer(case: Case) -> LivePointer:
         previous_package=None if case.facts.slots is None else package_of(case.facts, follows.previous),
         kept=follows.kept or None,
         probation_until=probation,
-        baseline_sha256=package.spec.baseline_sha256,
-        artifact_sha256=package.spec.artifact_sha256,
-        container_sha256=package.container_sha256,
-        image=package.spec.needed_image,
-        flavor=package.spec.flavor,
-        trained_until=package.spec.trained_until,
         rehearsed=_rehearsed(case, live),
     )
 

@@ -8,8 +8,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import canonical_json, content_hash, from_dict, from_json
 from mlops_runtime.contracts.rollout import (
     AuditRecord,
@@ -22,6 +20,7 @@ from mlops_runtime.contracts.rollout import (
     TakenBack,
 )
 from mlops_runtime.contracts.unit_entries import PauseState
+from mlops_runtime.refused_calls import CONDITION_FAILED, Tolerated
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -99,18 +98,11 @@ class RolloutTable:
         )
         names: dict[str, str] = {}
         removed = [] if seal is not None else ["audit_seal"]
-        if seal is not None:
-            change += ", audit_seal = :seal"
-            values[":seal"] = {"S": canonical_json(seal).decode()}
-        if pause is not None:
-            change += ", pause = :pause"
-            values[":pause"] = {"S": canonical_json(pause).decode()}
-        if taken_back is not None:
-            change += ", taken_back = :taken_back"
-            values[":taken_back"] = {"S": canonical_json(taken_back).decode()}
-        if promoted is not None:
-            change += ", promoted = :promoted"
-            values[":promoted"] = {"S": canonical_json(promoted).decode()}
+        others = {"audit_seal": seal, "pause": pause, "taken_back": taken_back, "promoted": promoted}
+        for name, other in others.items():
+            if other is not None:
+                change += f", {name} = :{name}"
+                values[f":{name}"] = {"S": canonical_json(other).decode()}
         if owner is not None:
             condition, names = f"({condition}) AND #owner = :owner", {"#owner": "owner"}
             values[":owner"] = {"S": owner}
@@ -165,13 +157,10 @@ class RolloutTable:
             request["ConditionExpression"] = condition
         if names:
             request["ExpressionAttributeNames"] = names
-        try:
+        with Tolerated(*CONDITION_FAILED):
             self._dynamodb.update_item(**request)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
+            return True
+        return False
 
 
 def promoted(row: LockRow) -> tuple[Promoted, ...]:

@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.rollout import RolloutVerdict
+from mlops_runtime.refused_calls import Tolerated
 from mlops_runtime.rollout.evidence_requests import VerdictRequest
 from mlops_runtime.rollout.fleet_alarms import (
     ABORT_NAMESPACE,
@@ -114,14 +113,11 @@ class VerdictFunction:
         value: Any = {"MetricName": VERDICT_METRIC, "Dimensions": dimensions, "Value": 1.0, "Timestamp": now}
         self.cloudwatch.put_metric_data(Namespace=ABORT_NAMESPACE, MetricData=[value])
         name = f"{fleet_stem(request.endpoint, request.fleet)}{VERDICT}"
-        try:
+        # deleted by hand: the returned verdict still lets the machine stop the rollout itself
+        with Tolerated("ResourceNotFound"):
             self.cloudwatch.set_alarm_state(
                 AlarmName=name, StateValue="ALARM", StateReason=f"stopped {found.sentence}"[:_REASON]
             )
-        except ClientError as error:
-            # deleted by hand: the returned verdict still lets the machine stop the rollout itself
-            if error.response["Error"]["Code"] != "ResourceNotFound":
-                raise
 
 
 def left_out_note(errors: Compared) -> str:

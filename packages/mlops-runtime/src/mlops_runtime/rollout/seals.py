@@ -77,7 +77,8 @@ def broken_seals(
     beside = {key: content for key, content in objects.items() if key.endswith(SEAL)}
     own = set(_signed(beside, row.endpoint, seal_key, is_signed, problems))
     heads = own if published is None else set(_signed(published, row.endpoint, published_key, is_signed, problems))
-    records, sealed = _records(objects), own | heads
+    records = {(record.sequence, hashlib.sha256(content).hexdigest()) for record, content in readable_records(objects)}
+    sealed = own | heads
     newest = max(sealed, default=(0, ""))[0]
     if newest > row.audit_sequence:
         problems.append(f"record {newest} was published, but the chain ends at {row.audit_sequence}: it was cut back")
@@ -125,13 +126,12 @@ def _signed(
             yield seal.sequence, seal.sha256
 
 
-def _records(objects: Mapping[str, bytes]) -> set[tuple[int, str]]:
-    found = set()
-    for key, content in objects.items():
+def readable_records(objects: Mapping[str, bytes]) -> Iterator[tuple[AuditRecord, bytes]]:
+    """Yield the records among audit objects, with their content, by key; ``audit_chain.verify`` reports malformed ones."""
+    for key, content in sorted(objects.items()):
         if not key.endswith(SEAL):
-            with suppress(ContractError):  # reported by ``audit_chain.verify``
-                found.add((from_json(AuditRecord, content).sequence, hashlib.sha256(content).hexdigest()))
-    return found
+            with suppress(ContractError):
+                yield from_json(AuditRecord, content), content
 
 
 class PublicKeyError(ValueError):

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
 from mlops_runtime.contracts.rollout import (
     AuditRecord,
@@ -26,6 +24,7 @@ from mlops_runtime.contracts.rollout import (
 )
 from mlops_runtime.image.image_registry import check_images
 from mlops_runtime.lambda_protocol import is_made_up
+from mlops_runtime.refused_calls import NO_OBJECT, Tolerated
 from mlops_runtime.rollout.audit_chain import AuditChain, Move, last_record
 from mlops_runtime.rollout.deploy_plan import live_pointer
 from mlops_runtime.rollout.execution_names import short_hash, start_once
@@ -120,14 +119,10 @@ class SpecResource:
         self._put(accepted, canonical_json({"images": sorted(images)}))
 
     def _exists(self, key: str) -> bool:
-        try:
+        with Tolerated(*NO_OBJECT):
             self.s3.head_object(Bucket=self.bucket, Key=key)
-        except ClientError as error:
-            # S3 returns 403 for a missing object to a caller that may not list
-            if error.response["Error"]["Code"] in ("403", "404"):
-                return False
-            raise
-        return True
+            return True
+        return False
 
     def _put(self, key: str, content: bytes) -> datetime:
         """Store an object, and return its time in S3."""

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mlops_runtime.contracts.model import ModelSignature
-from mlops_runtime.contracts.model_manifest import ModelManifest
 from mlops_runtime.serving.served_model import Matrix, ServedModel, SlowModelError
 from mlops_runtime.serving.worker_process import WorkerEndedError
 
@@ -30,28 +28,10 @@ class BatchedModel:
 
     def __init__(self, model: ServedModel, *, seconds: float, max_rows: int = MAX_ROWS) -> None:
         self._model, self._seconds, self._max_rows = model, seconds, max_rows
+        self.signature, self.manifest = model.signature, model.manifest
+        self.sha256, self.signature_sha256 = model.sha256, model.signature_sha256
         self._changed = threading.Condition()
         self._open: _Batch | None = None
-
-    @property
-    def signature(self) -> ModelSignature:
-        """The columns in the order of the model's input."""
-        return self._model.signature
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the model, as in the package."""
-        return self._model.sha256
-
-    @property
-    def signature_sha256(self) -> str:
-        """SHA-256 of ``signature.json``."""
-        return self._model.signature_sha256
-
-    @property
-    def manifest(self) -> ModelManifest | None:
-        """Manifest of the model's files and trust level; None for plain ONNX."""
-        return self._model.manifest
 
     def predict(self, rows: Matrix) -> Matrix:
         """Return one prediction per row.

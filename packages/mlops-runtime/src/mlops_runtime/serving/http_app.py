@@ -118,17 +118,8 @@ def answer(model: ServedModel, content_type: str | None, accept: str | None, bod
     return encode(_predict(model, parse(content_type, body, model.signature)), accept)
 
 
-def build(
-    model: ServedModel,
-    *,
-    max_body_bytes: int = MAX_BODY_BYTES,
-    name: str = "model",
-    recorder: Recorder | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-    inline_seconds: float = INLINE_SECONDS,
-    lookups: FeatureLookups | None = None,
-) -> "Application":
-    """Return the server's ASGI application.
+class Application:
+    """The server's ASGI application over one model.
 
     Args:
         model: The loaded model; ``/ping`` returns 200 because it is loaded.
@@ -140,32 +131,19 @@ def build(
         lookups: Looks up the columns that instances of ``/invocations`` omit. Default: they must have all columns.
 
     Example:
-        >>> app = build(load_directory(Path("/opt/ml/model")))  # doctest: +SKIP
+        >>> app = Application(load_directory(Path("/opt/ml/model")))  # doctest: +SKIP
     """
-    return Application(
-        model,
-        max_body_bytes=max_body_bytes,
-        name=name,
-        recorder=recorder,
-        clock=clock,
-        inline_seconds=0.0 if lookups is not None else inline_seconds,  # lookups block, so they need a thread
-        lookups=lookups,
-    )
-
-
-class Application:
-    """An ASGI application over one model; see `build`."""
 
     def __init__(
         self,
         model: ServedModel,
         *,
-        max_body_bytes: int,
-        name: str,
-        recorder: Recorder | None,
-        clock: Callable[[], float],
-        inline_seconds: float,
-        lookups: FeatureLookups | None,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        name: str = "model",
+        recorder: Recorder | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        inline_seconds: float = INLINE_SECONDS,
+        lookups: FeatureLookups | None = None,
     ) -> None:
         self._model = model
         self._limit = max_body_bytes
@@ -179,10 +157,10 @@ class Application:
         # SageMaker drops other headers: callers of InvokeEndpoint only get the custom attributes
         self._attributes = b"model=" + self._version.encode()
         self._clock = clock
-        self._inline_seconds = inline_seconds
+        self._inline_seconds = 0.0 if lookups is not None else inline_seconds  # lookups block, so they need a thread
         self._lookups = lookups
         # threads in which calls wait for a batch or a worker process
-        self._threads = ThreadPoolExecutor(_THREADS, "call") if inline_seconds < INLINE_SECONDS else None
+        self._threads = ThreadPoolExecutor(_THREADS, "call") if self._inline_seconds < INLINE_SECONDS else None
         began = self._clock()
         model.predict(np.zeros((1, len(model.signature.inputs)), dtype=np.float32))
         self._seconds = self._clock() - began

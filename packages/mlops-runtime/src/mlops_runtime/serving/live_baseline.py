@@ -1,26 +1,18 @@
 """Inputs and predictions of an endpoint's live model, from its baseline."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-
-from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.contracts.unit_entries import EndpointEntry
+from mlops_runtime.refused_calls import NO_OBJECT, Tolerated
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
-_NOT_THERE = (
-    "AccessDenied",
-    "AccessDeniedException",
-    "403",
-    "NoSuchBucket",
-    "NoSuchKey",
-    "404",
-    "ResourceNotFoundException",
-)
+_NOT_THERE = (*NO_OBJECT, "AccessDeniedException", "NoSuchBucket", "ResourceNotFoundException")
 
 
 def live_baseline(entry: EndpointEntry, client: Callable[[str], Any]) -> Baseline | None:
@@ -33,18 +25,13 @@ def live_baseline(entry: EndpointEntry, client: Callable[[str], Any]) -> Baselin
     Returns:
         None if there is no live model or the caller may not read its baseline: its columns are then unknown.
     """
-    try:
+    with Tolerated(*_NOT_THERE), suppress(ContractError):
         live = RolloutTable(client("dynamodb"), entry.rollout_table, entry.endpoint).read().live
         if live is None:
             return None
         bucket, _, key = from_json(LivePointer, live).baseline_uri.removeprefix("s3://").partition("/")
         return from_json(Baseline, client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in _NOT_THERE:
-            raise
-        return None
-    except ContractError:
-        return None
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,13 @@ import uvicorn
 
 from mlops_runtime.serving.call_batching import BatchedModel
 from mlops_runtime.serving.feature_lookup import FeatureLookups
-from mlops_runtime.serving.http_app import INLINE_SECONDS, INLINE_SECONDS_OF_WORKERS, AsgiApplication, build, only_from
+from mlops_runtime.serving.http_app import (
+    INLINE_SECONDS,
+    INLINE_SECONDS_OF_WORKERS,
+    Application,
+    AsgiApplication,
+    only_from,
+)
 from mlops_runtime.serving.model_source import load_folder
 from mlops_runtime.serving.served_model import ModelError, ServedModel, check_answer
 from mlops_runtime.serving.server_capture import CaptureBucket, Recorder
@@ -57,7 +63,7 @@ def serve() -> int:
     gc.freeze()  # exclude loaded objects from garbage collection
     recorder = None if settings.capture is None else _recorder(settings.capture)
     has_workers = model.manifest is not None and workers > 1
-    application: AsgiApplication = build(
+    application: AsgiApplication = Application(
         model if settings.batch_seconds == 0 else BatchedModel(model, seconds=settings.batch_seconds),
         max_body_bytes=settings.max_body_bytes,
         name=settings.name,
