@@ -286,7 +286,8 @@ class Cluster:
             ClusterError: If the cluster is missing, has no endpoint yet, or its private endpoint is off.
         """
         described = describe(session, name)
-        return cls(address(described, name), token=BearerToken(session, name), is_auto_mode=_runs_auto_mode(described))
+        is_auto_mode = bool((described.get("computeConfig") or {}).get("enabled"))
+        return cls(address(described, name), token=BearerToken(session, name), is_auto_mode=is_auto_mode)
 
     def get(self, reference: Ref) -> Manifest | None:
         """Return an object, or ``None`` if it does not exist.
@@ -326,9 +327,9 @@ class Cluster:
         """
         reference = ref(manifest)
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "force": "false"}
-        return self._expect(
-            "PATCH", path(reference), reference, query=_dry(query, dry_run), body=manifest, kind="apply-patch+yaml"
-        )
+        if dry_run:
+            query["dryRun"] = "All"
+        return self._expect("PATCH", path(reference), reference, query=query, body=manifest, kind="apply-patch+yaml")
 
     def scale(self, deployment: Ref, replicas: int) -> None:
         """Set the replicas of a Deployment with the scale subresource, which takes over the field's ownership.
@@ -463,14 +464,6 @@ def _connecting(name: str) -> str:
     return f"connect to cluster {name!r}"
 
 
-def _runs_auto_mode(described: Mapping[str, Any]) -> bool:
-    return bool((described.get("computeConfig") or {}).get("enabled"))
-
-
-def _dry(query: dict[str, str], dry_run: bool) -> dict[str, str]:
-    return {**query, "dryRun": "All"} if dry_run else query
-
-
 def _what(verb: str, reference: Ref, query: Mapping[str, str] | None) -> str:
     action = {"GET": "get", "DELETE": "delete"}.get(verb, "apply" if query and "force" in query else "change")
     return f"{'dry run: ' if query and 'dryRun' in query else ''}{action} {reference}"
@@ -488,11 +481,7 @@ def _document(answer: bytes, what: str) -> Manifest:
 
 def _is_absent(answer: bytes) -> bool:
     # an unknown path is a 404 too, but its body is not a Status, or a Status without details.name
-    try:
-        document = json.loads(answer)
-    except (ValueError, RecursionError):
-        return False
-    details = document.get("details") if isinstance(document, dict) else None
+    details = _status(answer).get("details")
     return isinstance(details, dict) and bool(details.get("name"))
 
 

@@ -19,7 +19,7 @@ from mlops_runtime.eks.kubernetes_objects import (
     Manifest,
     slot_name,
 )
-from mlops_runtime.eks.pod import eks_of, pod_template, version_annotations
+from mlops_runtime.eks.pod import VERSION_FIELDS, eks_of, pod_template, version_annotations
 from mlops_runtime.eks.slot_limits import ManifestError, spec_problems, version_problems
 
 Replicas = Literal["serving", "idle"]
@@ -29,7 +29,6 @@ _POD_IDENTITY_AGENT = "169.254.170.23/32"
 # addresses of a cluster's DNS besides its pods: EKS's address in its two default ranges (in Auto Mode, DNS is a process of the
 # node, not a pod), and that of a node-local cache
 _DNS = ("10.100.0.10/32", "169.254.20.10/32", "172.20.0.10/32")
-_VERSION_FIELDS = ("config", "package", "image", "artifact_uri", "artifact_sha256", "model_sha256", "spec_sha256")
 
 
 def slot_manifests(
@@ -268,7 +267,7 @@ def _port(number: int, protocol: str = "TCP") -> dict[str, object]:
 
 
 def _read_version(annotations: Mapping[str, str]) -> SlotVersion | None:
-    fields = {name: annotations.get(f"{ANNOTATION_PREFIX}{name}") for name in _VERSION_FIELDS}
+    fields = {name: annotations.get(f"{ANNOTATION_PREFIX}{name}") for name in VERSION_FIELDS}
     environment = annotations.get(f"{ANNOTATION_PREFIX}environment", "{}")
     try:
         values = json.loads(environment)

@@ -10,6 +10,7 @@ from mlops_runtime.eks.kubernetes_objects import ANNOTATION_PREFIX, PORT, UID
 # pods have their own role; static keys would be visible to all readers of the manifest
 STATIC_KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
 MODEL_FOLDER = "/opt/ml/model"
+VERSION_FIELDS = ("config", "package", "image", "artifact_uri", "artifact_sha256", "model_sha256", "spec_sha256")
 ZONE = "topology.kubernetes.io/zone"
 # the load balancer sends requests for some seconds to a target that is being deregistered, so the pod sleeps before SIGTERM;
 # the server then completes in-flight requests for up to 20 s, and writes its last captures for up to 8 s
@@ -25,10 +26,9 @@ _MODEL_SIZE, _TMP_SIZE = "8Gi", "256Mi"
 
 def version_annotations(version: SlotVersion) -> dict[str, str]:
     """Return the annotations for a Deployment's version: ``mlops.constructs/<field>``, with the environment as JSON."""
-    fields = ("config", "package", "image", "artifact_uri", "artifact_sha256", "model_sha256", "spec_sha256")
     environment = json.dumps(dict(version.environment), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return {
-        **{f"{ANNOTATION_PREFIX}{name}": str(getattr(version, name)) for name in fields},
+        **{f"{ANNOTATION_PREFIX}{name}": str(getattr(version, name)) for name in VERSION_FIELDS},
         f"{ANNOTATION_PREFIX}environment": environment,
     }
 

@@ -54,7 +54,7 @@ def answer_time(rule: str, target_group: str) -> FleetMetric:
 
 def slot_fleet(eks: EksSpec, slot: str) -> FleetMetrics:
     """Return the metrics of a slot; requests without a response are not counted as calls."""
-    values = {each["Name"]: each["Value"] for each in dimensions(eks, slot)}
+    values = _places(eks.rule, eks.target_groups[slot])
 
     def of(metric: str) -> FleetMetric:
         return FleetMetric(namespace=NAMESPACE, metric=metric, dimensions=values)
@@ -86,9 +86,9 @@ def slot_share(spec: ServingSpec, *, old: str, since: str, serves_since: str | N
         since: Start of the rollout (ISO 8601).
         serves_since: Time at which the previous model went live (ISO 8601). Default: unknown.
     """
-    whole, slot = (
-        {each["Name"]: each["Value"] for each in dimensions(eks_of(spec), old)[:places]} for places in (1, 2)
-    )
+    eks = eks_of(spec)
+    slot = _places(eks.rule, eks.target_groups[old])
+    whole = {"LoadBalancer": slot["LoadBalancer"]}
 
     def counted(values: dict[str, str], *failures: str) -> FleetMetrics:
         calls, *errors = (

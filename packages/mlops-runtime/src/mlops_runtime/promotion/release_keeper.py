@@ -7,7 +7,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -286,18 +286,22 @@ class ReleaseKeeper:
         earlier = self.chain.record_of(execution)
         facts = {name: str(value) for name, value in (request.get("facts") or {}).items() if value}
         if is_news and earlier is None:
-            self.chain.append(
-                lambda row: self._move(
-                    row,
-                    outcome=_OUTCOMES[state],
-                    reason=reason,
-                    execution=execution,
-                    at=at,
-                    package=package,
-                    release_request=request,
-                    facts=facts,
-                )
+            new = AuditRecord(
+                endpoint="",
+                sequence=0,
+                previous="",
+                outcome=_OUTCOMES[state],
+                reason=reason,
+                execution=execution,
+                at=str(to_dict(at)),
+                requested_by=f"{self.target.source_name}, {self.target.source.account} {self.target.source.region}",
+                candidate_package=package or facts.get("source_package"),
+                model_sha256=facts.get("model_sha256"),
+                training_set_id=facts.get("training_set_id"),
+                container_sha256=str(request.get("binding") or "") or None,
+                source_record=facts.get("source_record"),
             )
+            self.chain.append(lambda row: self._move(row, new))
         self.table.decide(
             sha256,
             state=state,
@@ -309,42 +313,17 @@ class ReleaseKeeper:
         )
         return {"is_news": is_news, "reason": reason, "package": package}
 
-    def _move(
-        self,
-        row: LockRow,
-        *,
-        outcome: Outcome,
-        reason: str,
-        execution: str,
-        at: datetime,
-        package: str,
-        release_request: Mapping[str, Any],
-        facts: Mapping[str, str],
-    ) -> Move | AuditRecord:
+    def _move(self, row: LockRow, new: AuditRecord) -> Move | AuditRecord:
         """Return the next record, or an existing one: of this execution, or of the same registration for the same reason."""
-        same = (Outcome.REGISTERED, package, _without_ids(reason))
+        same = (Outcome.REGISTERED, new.candidate_package, _without_ids(new.reason))
         for known in self.chain.newest(row, LOOK_BACK):
-            if known.execution == execution or (
-                (known.outcome, known.candidate_package, _without_ids(known.reason)) == same and outcome is same[0]
+            if known.execution == new.execution or (
+                (known.outcome, known.candidate_package, _without_ids(known.reason)) == same
+                and new.outcome is Outcome.REGISTERED
             ):
                 return known
-        return Move(
-            record=AuditRecord(
-                endpoint=row.endpoint,
-                sequence=row.audit_sequence + 1,
-                previous=row.audit_head,
-                outcome=outcome,
-                reason=reason,
-                execution=execution,
-                at=str(to_dict(at)),
-                requested_by=f"{self.target.source_name}, {self.target.source.account} {self.target.source.region}",
-                candidate_package=package or facts.get("source_package"),
-                model_sha256=facts.get("model_sha256"),
-                training_set_id=facts.get("training_set_id"),
-                container_sha256=str(release_request.get("binding") or "") or None,
-                source_record=facts.get("source_record"),
-            )
-        )
+        sequence = row.audit_sequence + 1
+        return Move(record=replace(new, endpoint=row.endpoint, sequence=sequence, previous=row.audit_head))
 
 
 def _binding(description: Mapping[str, Any]) -> str:

@@ -97,14 +97,14 @@ class ReleaseWriter:
             return Released(outcome="HELD", reason=rests)
         if problem := self._standing(self.chain.table.read(), request.package_arn, now):
             return Released(outcome="HELD", reason=problem)
+        attempt = _Attempt(request=request, execution=execution, now=now)
         description = read_description(self.sagemaker, request.package_arn)
         if description is None:
-            problem = f"{request.package_arn} is not in the registry"
-            return self._refuse(request, None, [problem], execution=execution, now=now)
+            return self._refuse(attempt, None, [f"{request.package_arn} is not in the registry"])
         try:
             package = read_package(description)
         except PackageError as error:
-            return self._refuse(request, None, error.problems, execution=execution, now=now)
+            return self._refuse(attempt, None, error.problems)
         found = self.objects.prove(
             description.get("CustomerMetadataProperties", {}), artifact_uri=package.spec.artifact_uri
         )
@@ -112,12 +112,8 @@ class ReleaseWriter:
         known, known_problems = self._known(package, found)
         problems += known_problems
         if problems:
-            return self._refuse(request, package, problems, execution=execution, now=now)
-
-        def follow(row: LockRow) -> Move | AuditRecord | str:
-            return self._next(row, request, package, execution=execution, now=now)
-
-        recorded: AuditRecord | str = self.chain.append(follow)
+            return self._refuse(attempt, package, problems)
+        recorded: AuditRecord | str = self.chain.append(lambda row: self._next(row, attempt, package))
         if isinstance(recorded, str):
             return Released(outcome="HELD", reason=recorded)
         metadata = description.get("CustomerMetadataProperties", {})
@@ -132,18 +128,17 @@ class ReleaseWriter:
     def _standing(self, row: LockRow, package_arn: str, now: datetime) -> str | None:
         return standing_problem(row, now=now, package_arn=package_arn) if self.is_served else None
 
-    def _next(
-        self, row: LockRow, request: ReleaseRequest, package: RegisteredPackage, *, execution: str, now: datetime
-    ) -> Move | AuditRecord | str:
+    def _next(self, row: LockRow, attempt: "_Attempt", package: RegisteredPackage) -> Move | AuditRecord | str:
         """Return the record of a release, the record of an earlier attempt, or why the live version is not released.
 
         The row is that of the conditional write, so it includes a rollout that was recorded in the meantime.
         """
-        if problem := self._standing(row, request.package_arn, now):
+        asked = attempt.request.package_arn
+        if problem := self._standing(row, asked, attempt.now):
             return problem
         live = live_pointer(row) if self.is_served else None
         if live is not None and live.container_sha256 != package.container_sha256:
-            return f"{request.package_arn} is live as {live.container_sha256}, but is now {package.container_sha256}"
+            return f"{asked} is live as {live.container_sha256}, but is now {package.container_sha256}"
         for earlier in self.chain.newest(row, LOOK_BACK):
             if (
                 earlier.outcome is Outcome.RELEASED
@@ -152,68 +147,22 @@ class ReleaseWriter:
             ):
                 return earlier
         reason = f"other accounts may take {version_of(package.arn)}, approved by {package.approved_by}"
-        return Move(record=self._audit(row, Outcome.RELEASED, reason, request, package, execution=execution, now=now))
+        return Move(record=_audit(row, Outcome.RELEASED, reason, attempt, package))
 
-    def _refuse(
-        self,
-        request: ReleaseRequest,
-        package: RegisteredPackage | None,
-        problems: Sequence[str],
-        *,
-        execution: str,
-        now: datetime,
-    ) -> Released:
+    def _refuse(self, attempt: "_Attempt", package: RegisteredPackage | None, problems: Sequence[str]) -> Released:
         """Record a refusal, unless the newest records already have the same one, since the schedule retries."""
-        reason = f"{version_of(request.package_arn)} is not released: {'; '.join(problems)}"[:_MOST_REASON]
+        asked = attempt.request.package_arn
+        reason = f"{version_of(asked)} is not released: {'; '.join(problems)}"[:_MOST_REASON]
 
         def follow(row: LockRow) -> Move | AuditRecord:
             for earlier in self.chain.newest(row, LOOK_BACK):
                 same = (earlier.outcome, earlier.candidate_package, earlier.reason)
-                if same == (Outcome.REFUSED, request.package_arn, reason):
+                if same == (Outcome.REFUSED, asked, reason):
                     return earlier
-            return Move(
-                record=self._audit(row, Outcome.REFUSED, reason, request, package, execution=execution, now=now)
-            )
+            return Move(record=_audit(row, Outcome.REFUSED, reason, attempt, package))
 
         recorded = self.chain.append(follow)
-        return Released(outcome="REFUSED", reason=reason, is_new=recorded.execution == execution)
-
-    def _audit(
-        self,
-        row: LockRow,
-        outcome: Outcome,
-        reason: str,
-        request: ReleaseRequest,
-        package: RegisteredPackage | None,
-        *,
-        execution: str,
-        now: datetime,
-    ) -> AuditRecord:
-        live = live_pointer(row)
-        record = AuditRecord(
-            endpoint=row.endpoint,
-            sequence=row.audit_sequence + 1,
-            previous=row.audit_head,
-            outcome=outcome,
-            reason=reason,
-            execution=execution,
-            at=str(to_dict(now)),
-            requested_by=request.requested_by,
-            serving_config=None if live is None else live.config,
-            serving_package=None if live is None else live.model_package_arn,
-            candidate_package=request.package_arn,
-        )
-        if package is None:
-            return record
-        spec = package.spec
-        return replace(
-            record,
-            model_sha256=spec.model_sha256,
-            training_set_id=spec.training_set_id,
-            container_sha256=package.container_sha256,
-            flavor=spec.flavor,
-            trust=spec.trust,
-        )
+        return Released(outcome="REFUSED", reason=reason, is_new=recorded.execution == attempt.execution)
 
     def _record(
         self, package: RegisteredPackage, found: PackageObjects, recorded: AuditRecord, *, metadata: Mapping[str, str]
@@ -290,3 +239,40 @@ def _proven(found: ReleasedObject | None) -> ReleasedObject:
     if found is None:
         raise TypeError("an object without a problem must be verified, got none")
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    request: ReleaseRequest
+    execution: str
+    now: datetime
+
+
+def _audit(
+    row: LockRow, outcome: Outcome, reason: str, attempt: _Attempt, package: RegisteredPackage | None
+) -> AuditRecord:
+    live = live_pointer(row)
+    record = AuditRecord(
+        endpoint=row.endpoint,
+        sequence=row.audit_sequence + 1,
+        previous=row.audit_head,
+        outcome=outcome,
+        reason=reason,
+        execution=attempt.execution,
+        at=str(to_dict(attempt.now)),
+        requested_by=attempt.request.requested_by,
+        serving_config=None if live is None else live.config,
+        serving_package=None if live is None else live.model_package_arn,
+        candidate_package=attempt.request.package_arn,
+    )
+    if package is None:
+        return record
+    spec = package.spec
+    return replace(
+        record,
+        model_sha256=spec.model_sha256,
+        training_set_id=spec.training_set_id,
+        container_sha256=package.container_sha256,
+        flavor=spec.flavor,
+        trust=spec.trust,
+    )

@@ -210,17 +210,14 @@ class ServedModels:
 
     def _note(self, state: ServedState, request: RequestedRetraining) -> None:
         """Store the answer to a request with the state of its environment; a newer report of the state is kept."""
-        for _ in range(ATTEMPTS):
-            before = self.table.read()
-            states = tuple(
+
+        def noted(known: Downstream) -> tuple[ServedState, ...]:
+            return tuple(
                 replace(each, asked=request) if (each.via, each.name) == (state.via, state.name) else each
-                for each in before.states
+                for each in known.states
             )
-            if self.table.move(before.seen, states, self._champion(states)):
-                return
-        raise BusyError(
-            f"the row of targets of {self.targets.group} changed {ATTEMPTS} times while a request was written"
-        )
+
+        self._write(noted, "request")
 
     def _fired(self, event: BusEvent) -> tuple[str, ...]:
         name = str(event.detail.get("alarmName"))
@@ -254,13 +251,18 @@ class ServedModels:
         return f"requested a retraining from the source: {wish.reason}"
 
     def _keep(self, known: ServedState) -> ServedState:
+        states = self._write(lambda before: kept_with(self._listed(before), known), "report")
+        return next(each for each in states if (each.via, each.name) == (known.via, known.name))
+
+    def _write(self, follow: Callable[[Downstream], tuple[ServedState, ...]], what: str) -> tuple[ServedState, ...]:
+        """Write the states that follow the known ones, and return them."""
         for _ in range(ATTEMPTS):
             before = self.table.read()
-            states = kept_with(self._listed(before), known)
+            states = follow(before)
             if self.table.move(before.seen, states, self._champion(states)):
-                return next(each for each in states if (each.via, each.name) == (known.via, known.name))
+                return states
         raise BusyError(
-            f"the row of targets of {self.targets.group} changed {ATTEMPTS} times while a report was written"
+            f"the row of targets of {self.targets.group} changed {ATTEMPTS} times while a {what} was written"
         )
 
     def _listed(self, known: Downstream) -> list[ServedState]:

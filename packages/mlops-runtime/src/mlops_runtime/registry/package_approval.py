@@ -183,15 +183,6 @@ def approval_reason(description: str) -> str:
     return _BINDING.sub("", _TRUST.sub("", description)).strip()
 
 
-def rejection_description(reason: str) -> str:
-    """Return the ApprovalDescription of a person's rejection.
-
-    Raises:
-        ValueError: See ``approval_description``.
-    """
-    return _checked(reason)
-
-
 def bound_by(description: Mapping[str, Any]) -> str | None:
     """Return the hash of the content that was approved; ``None`` if the approval has no hash."""
     found = _BINDING.findall(str(description.get("ApprovalDescription", "")))
@@ -460,7 +451,7 @@ def rejection_request(description: Mapping[str, Any], *, reason: str) -> "Update
     Raises:
         ValueError: If the reason is not allowed.
     """
-    return _update(description, "Rejected", rejection_description(reason))
+    return _update(description, "Rejected", _checked(reason))
 
 
 def _update(
@@ -475,7 +466,7 @@ def _update(
 
 def _problems(description: Mapping[str, Any], rule: ApprovalRule | None, now: datetime) -> list[str]:
     if description.get("ModelApprovalStatus") != "Approved" or rule is None:
-        return list(_unapprovable(description, rule, now))
+        return unapprovable(description, rule=rule, now=now)
     try:
         package = read_package(description)
     except PackageError as error:
