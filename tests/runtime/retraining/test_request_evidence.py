@@ -141,15 +141,17 @@ def test_what_aws_publishes_needs_no_report() -> None:
     assert "composed of other alarms" in str(_doubt({"AlarmName": "c", "StateValue": "ALARM", "AlarmRule": "ALARM(a)"}))
 
 
-def test_the_newest_report_is_the_one_that_counts(world: World) -> None:
-    """An alarm of an earlier report is not confirmed once the newest one is OK."""
-    evidence = AlarmEvidence(
-        cloudwatch=world.cloudwatch, s3=world.s3, bucket="artifacts", endpoint=ENDPOINT, unit="demand"
-    )
+def _in_alarm(world: World) -> AlarmEvidence:
     alarm = _alarm(Statistic="Maximum", Period=3600, EvaluationPeriods=1)
     del alarm["StateValue"]
     world.cloudwatch.put_metric_alarm(**alarm)
     world.cloudwatch.set_alarm_state(AlarmName="drift", StateValue="ALARM", StateReason="test")
+    return AlarmEvidence(cloudwatch=world.cloudwatch, s3=world.s3, bucket="artifacts", endpoint=ENDPOINT, unit="demand")
+
+
+def test_the_newest_report_is_the_one_that_counts(world: World) -> None:
+    """An alarm of an earlier report is not confirmed once the newest one is OK."""
+    evidence = _in_alarm(world)
     assert "no report" in evidence.read(("drift", "absent"), NOW).doubts["drift"]
 
     _lay(world, NOW - timedelta(days=60), REPORT)
@@ -162,13 +164,7 @@ def test_the_newest_report_is_the_one_that_counts(world: World) -> None:
 
 def test_a_broken_feed_is_told_with_its_report(world: World) -> None:
     """Drifted features with a fault of a published report; stable features with a fault are left out."""
-    evidence = AlarmEvidence(
-        cloudwatch=world.cloudwatch, s3=world.s3, bucket="artifacts", endpoint=ENDPOINT, unit="demand"
-    )
-    alarm = _alarm(Statistic="Maximum", Period=3600, EvaluationPeriods=1)
-    del alarm["StateValue"]
-    world.cloudwatch.put_metric_alarm(**alarm)
-    world.cloudwatch.set_alarm_state(AlarmName="drift", StateValue="ALARM", StateReason="test")
+    evidence = _in_alarm(world)
     fault = replace(DRIFTED, feed_fault="null in 40 % of the rows")
     others = (replace(fault, name="store", drifted=False), replace(DRIFTED, name="stock"))
     broken = replace(REPORT, drift=replace(REPORT.drift, features=(fault, *others)))

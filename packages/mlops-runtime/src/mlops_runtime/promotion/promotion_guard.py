@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -59,20 +59,22 @@ def overdue_line(offers: Sequence[Offer], *, settings: OfferSettings, now: datet
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
     """
+    overdue = [each.record_uri for each in offers if each.is_overdue(now, settings.max_wait)]
+    records = {"records": overdue[:_NAMED]}
+    return count_line(OVERDUE_METRIC, len(overdue), records, unit=settings.unit, group=settings.group, now=now)
+
+
+def count_line(
+    metric: str, count: int, named: Mapping[str, Sequence[str]], *, unit: str, group: str, now: datetime
+) -> str:
+    """Return the log line that publishes a count of a package group; ``named`` is only logged."""
     directive = {
-        "Namespace": metric_namespace(settings.unit),
+        "Namespace": metric_namespace(unit),
         "Dimensions": [[GROUP_DIMENSION]],
-        "Metrics": [{"Name": OVERDUE_METRIC, "Unit": "Count"}],
+        "Metrics": [{"Name": metric, "Unit": "Count"}],
     }
-    overdue = [each for each in offers if each.is_overdue(now, settings.max_wait)]
-    return json.dumps(
-        {
-            "_aws": {"Timestamp": int(now.timestamp() * 1000), "CloudWatchMetrics": [directive]},
-            GROUP_DIMENSION: settings.group,
-            OVERDUE_METRIC: len(overdue),
-            "records": [each.record_uri for each in overdue][:_NAMED],
-        }
-    )
+    metadata = {"Timestamp": int(now.timestamp() * 1000), "CloudWatchMetrics": [directive]}
+    return json.dumps({"_aws": metadata, GROUP_DIMENSION: group, metric: count, **named})
 
 
 def execution_name(offer: Offer) -> str:

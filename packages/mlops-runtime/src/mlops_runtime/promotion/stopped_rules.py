@@ -1,13 +1,11 @@
 """Disabled and deleted rules of a registry, by which releases and reports are lost, and the metric of their number."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from mlops_runtime.contracts.monitor import metric_namespace
-from mlops_runtime.promotion.promotion_guard import GROUP_DIMENSION
+from mlops_runtime.promotion.promotion_guard import count_line
 from mlops_runtime.registry.package_approval import BusRules
 
 if TYPE_CHECKING:
@@ -54,16 +52,5 @@ def _stopped(events: "EventBridgeClient", bus: str | None, name: str) -> Stopped
 
 def stopped_line(stopped: Sequence[StoppedRule], *, unit: str, group: str, now: datetime) -> str:
     """Return the log line that publishes the number of inactive rules in CloudWatch's embedded metric format."""
-    directive = {
-        "Namespace": metric_namespace(unit),
-        "Dimensions": [[GROUP_DIMENSION]],
-        "Metrics": [{"Name": STOPPED_METRIC, "Unit": "Count"}],
-    }
-    return json.dumps(
-        {
-            "_aws": {"Timestamp": int(now.timestamp() * 1000), "CloudWatchMetrics": [directive]},
-            GROUP_DIMENSION: group,
-            STOPPED_METRIC: len(stopped),
-            "rules": [each.name for each in stopped],
-        }
-    )
+    rules = {"rules": [each.name for each in stopped]}
+    return count_line(STOPPED_METRIC, len(stopped), rules, unit=unit, group=group, now=now)

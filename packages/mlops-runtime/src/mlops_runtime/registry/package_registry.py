@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,15 +49,7 @@ class Catalog:
 
     def newest(self, group: str, count: int) -> "list[DescribeModelPackageOutputTypeDef]":
         """Return the descriptions of the newest packages of a group, the newest first."""
-        pages = self.sagemaker.get_paginator("list_model_packages").paginate(
-            ModelPackageGroupName=group,
-            ModelPackageType="Versioned",
-            SortBy="CreationTime",
-            SortOrder="Descending",
-            PaginationConfig={"MaxItems": count},
-        )
-        arns = [summary["ModelPackageArn"] for page in pages for summary in page["ModelPackageSummaryList"]]
-        return [self.describe(arn) for arn in arns]
+        return [self.describe(arn) for arn in _newest(self.sagemaker, group, count)]
 
     def describe(self, arn: str) -> "DescribeModelPackageOutputTypeDef":
         """Return the response of DescribeModelPackage."""
@@ -224,17 +216,9 @@ def trained_packages(
     """
     found = []
     for group in dict.fromkeys(groups):
-        pages = sagemaker.get_paginator("list_model_packages").paginate(
-            ModelPackageGroupName=group,
-            ModelPackageType="Versioned",
-            SortBy="CreationTime",
-            SortOrder="Descending",
-            PaginationConfig={"MaxItems": most},
-            **({} if approval is None else {"ModelApprovalStatus": approval}),
-        )
-        for summary in (summary for page in pages for summary in page["ModelPackageSummaryList"]):
+        for arn in _newest(sagemaker, group, most, **({} if approval is None else {"ModelApprovalStatus": approval})):
             # the summary has no metadata
-            description = sagemaker.describe_model_package(ModelPackageName=summary["ModelPackageArn"])
+            description = sagemaker.describe_model_package(ModelPackageName=arn)
             training_set_id = description.get("CustomerMetadataProperties", {}).get("training_set_id")
             if training_set_id:
                 found.append(
@@ -254,3 +238,17 @@ def training_sets_in_use(sagemaker: "SageMakerClient", groups: Iterable[str]) ->
     """
     packages = trained_packages(sagemaker, groups, approval="Approved")
     return frozenset(package.training_set_id for package in packages)
+
+
+def _newest(sagemaker: "SageMakerClient", group: str, most: int, **chosen: Any) -> Iterator[str]:
+    """Yield the ARNs of a group's newest packages."""
+    pages = sagemaker.get_paginator("list_model_packages").paginate(
+        ModelPackageGroupName=group,
+        ModelPackageType="Versioned",
+        SortBy="CreationTime",
+        SortOrder="Descending",
+        PaginationConfig={"MaxItems": most},
+        **chosen,
+    )
+    for page in pages:
+        yield from (summary["ModelPackageArn"] for summary in page["ModelPackageSummaryList"])

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import from_dict, from_json, to_dict
 from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict
 from mlops_runtime.contracts.retraining import Decision, GuardDecision, TrainingMetrics, Trigger
@@ -312,12 +310,8 @@ class RunHistory(PipelineAccess):
         arn = execution_arn(self.pipeline.retrain_machine, id)
         row = next((each for each in decisions if each.get("execution") == arn and _is_start(each)), None)
         decision = None if row is None else _guard_decision(row)
-        try:
+        with Tolerated("ExecutionDoesNotExist", "InvalidArn", "InvalidName"):
             described = self.stepfunctions.describe_execution(executionArn=arn, includedData="METADATA_ONLY")
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "InvalidArn", "InvalidName"):
-                raise
-        else:
             began = described["startDate"].astimezone(UTC)
             run = self._of(id, _iso(began), str(described["status"]), decision)
             return _with_end(run, began, described.get("stopDate"))

@@ -116,7 +116,6 @@ class FeatureLookups:
             ModelError: As in the class.
         """
         # imported here because they take as long to load as everything else, and most servers look nothing up
-        # a server whose model looks nothing up has no use for them, and they take as long to load as all the rest
         import boto3  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
 
