@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.runtime.registry.package_samples import SPEC as PACKAGE
 
 from mlops_runtime.aws_api.api_request import check_request
-from mlops_runtime.contracts.model import ModelPackageSpec
 from mlops_runtime.registry.model_package import (
     PackageError,
     container_environment,
@@ -16,19 +16,7 @@ from mlops_runtime.registry.model_package import (
 )
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/1"
-SPEC = ModelPackageSpec(
-    group="demand-forecast",
-    image="123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "1" * 64,
-    artifact_uri="s3://artifacts/model.tar.gz",
-    artifact_sha256="a" * 64,
-    model_sha256="b" * 64,
-    training_set_id="c" * 64,
-    execution="arn:aws:states:us-east-1:123456789012:execution:Retrain:one",
-    baseline_uri="s3://artifacts/baseline.json",
-    baseline_sha256="8" * 64,
-    evaluation_uri="s3://artifacts/evaluation.json",
-    environment={"MODE": "fast"},
-)
+SPEC = replace(PACKAGE, environment={"MODE": "fast"})
 
 
 def _described(request: dict[str, Any], **changes: Any) -> dict[str, Any]:

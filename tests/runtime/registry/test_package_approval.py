@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.runtime.registry.package_samples import SPEC
 
 from mlops_runtime.aws_api.api_request import check_request
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
-from mlops_runtime.contracts.model import ModelPackageSpec
 from mlops_runtime.registry.model_package import (
     ALSO_BOUND,
     BOUND,
@@ -49,18 +49,6 @@ MACHINE = "arn:aws:iam::123456789012:role/Retrain"
 RULE = ApprovalRule(approvers=(APPROVER,), machines=(MACHINE,), timeout_seconds=7 * 86400)
 ANN = "arn:aws:sts::123456789012:assumed-role/Approver/ann@example.com"
 RETRAIN = "arn:aws:sts::123456789012:assumed-role/Retrain/abc"
-SPEC = ModelPackageSpec(
-    group="demand-forecast",
-    image="123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "1" * 64,
-    artifact_uri="s3://artifacts/model.tar.gz",
-    artifact_sha256="a" * 64,
-    model_sha256="b" * 64,
-    training_set_id="c" * 64,
-    execution="arn:aws:states:us-east-1:123456789012:execution:Retrain:one",
-    baseline_uri="s3://artifacts/baseline.json",
-    baseline_sha256="8" * 64,
-    evaluation_uri="s3://artifacts/evaluation.json",
-)
 _NAMES = st.text(string.ascii_letters + string.digits + "_+=,.@-", min_size=1, max_size=20)
 
 

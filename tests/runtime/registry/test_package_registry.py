@@ -11,10 +11,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from tests.runtime.registry.package_samples import SPEC as PACKAGE
 
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict, ModelPackageSpec
+from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict
 from mlops_runtime.registry.model_package import package_request
 from mlops_runtime.registry.package_approval import bound_by
 from mlops_runtime.registry.package_registry import (
@@ -55,18 +56,7 @@ GATE = GateResult(
 
 
 CALLER = "arn:aws:sts::123456789012:assumed-role/Engineer/ann@example.com"
-SPEC = ModelPackageSpec(
-    group="g",
-    image="123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "1" * 64,
-    artifact_uri="s3://artifacts/model.tar.gz",
-    artifact_sha256="a" * 64,
-    model_sha256="b" * 64,
-    training_set_id="c" * 64,
-    execution="arn:aws:states:us-east-1:123456789012:execution:Retrain:one",
-    baseline_uri="s3://artifacts/baseline.json",
-    baseline_sha256="8" * 64,
-    evaluation_uri="s3://artifacts/evaluation.json",
-)
+SPEC = replace(PACKAGE, group="g")
 
 
 _number = itertools.count(1)
@@ -218,19 +208,7 @@ class Group:
 
     def register(self, training_set_id: str, *approvals: str, metadata: dict[str, str] | None = None) -> str:
         """Register a package and give it approvals in turn; return its version."""
-        spec = ModelPackageSpec(
-            group=self.name,
-            image="000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "1" * 64,
-            artifact_uri="s3://artifacts/model.tar.gz",
-            artifact_sha256="a" * 64,
-            model_sha256="b" * 64,
-            training_set_id=training_set_id,
-            execution="arn:aws:states:us-east-1:000000000000:execution:Retrain:one",
-            baseline_uri="s3://artifacts/baseline.json",
-            baseline_sha256="8" * 64,
-            evaluation_uri="s3://artifacts/evaluation.json",
-        )
-        request = package_request(spec)
+        request = package_request(replace(SPEC, group=self.name, training_set_id=training_set_id))
         if metadata is not None:
             request["CustomerMetadataProperties"] = metadata
         arn: str = self.sagemaker.create_model_package(**request)["ModelPackageArn"]
