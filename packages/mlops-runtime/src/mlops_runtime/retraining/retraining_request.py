@@ -150,11 +150,8 @@ class RetrainingRequests(PipelineAccess):
 
     def outcome(self, execution: str) -> RetrainingOutcome | None:
         """Return the outcome of an execution; ``None`` while it runs, or if it has not started yet."""
-        try:
-            found = self.stepfunctions.describe_execution(executionArn=execution)
-        except self.stepfunctions.exceptions.ExecutionDoesNotExist:
-            return None
-        if found["status"] in _RUNNING:
+        found = self._described(execution)
+        if found is None or found["status"] in _RUNNING:
             return None
         if found["status"] != "SUCCEEDED":
             return RetrainingOutcome(
@@ -178,16 +175,19 @@ class RetrainingRequests(PipelineAccess):
         owner = state.get("Item", {}).get("owner", {}).get("S")
         if owner is None:
             return
-        try:
-            found = self.stepfunctions.describe_execution(executionArn=owner, includedData="METADATA_ONLY")
-        except self.stepfunctions.exceptions.ExecutionDoesNotExist:  # it was never started
-            return
-        if found["status"] in _RUNNING:
+        found = self._described(owner, includedData="METADATA_ONLY")
+        if found is not None and found["status"] in _RUNNING:
             name = owner.rpartition(":")[2]
             raise RetrainingRequestError(
                 f"nothing was published: {name} of {self.pipeline.pipeline} is running on the current set, and would be evaluated "
                 f"on another; wait until it has ended (mlops runs show {name} --pipeline {self.pipeline.pipeline})"
             )
+
+    def _described(self, execution: str, **options: Any) -> Mapping[str, Any] | None:
+        """Return the description of an execution; None if it was never started."""
+        with Tolerated("ExecutionDoesNotExist"):
+            return self.stepfunctions.describe_execution(executionArn=execution, **options)
+        return None
 
     def _put(self, uri: str, file: Path, sha256: str) -> None:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
