@@ -89,7 +89,7 @@ def verdicts(baseline: Baseline, rows: pa.Table, spec: MonitorSpec = SPEC, **mor
         more: Further arguments of `count_columns`.
     """
     counts = count_columns(columns(rows), baseline, **more)
-    return tuple(decision.drift for decision in decide(baseline, counts, spec))
+    return decide(baseline, counts, spec)
 
 
 def tally(windows: Sequence[Verdicts], spec: MonitorSpec = SPEC) -> Tally:

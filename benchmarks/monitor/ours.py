@@ -55,7 +55,7 @@ def main() -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
     cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-    print(json.dumps({"cpu": cpu, "rss": peak, "drifted": sum(decision.drift.drifted for decision in decisions)}))
+    print(json.dumps({"cpu": cpu, "rss": peak, "drifted": sum(decision.drifted for decision in decisions)}))
 
 
 if __name__ == "__main__":

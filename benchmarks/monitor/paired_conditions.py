@@ -80,7 +80,7 @@ def measured(case: Case, seed: int, runs: int) -> dict[str, int]:
             counts = count_columns(drawn(case, DAYS, window, random)[0], baseline)
             for given in (True, False):
                 pair = decide(baseline, counts, SPEC, given_conditions=given)[-1]
-                found[f"{window}{'' if given else ', without'}"] += pair.drift.p_value <= SPEC.significance
+                found[f"{window}{'' if given else ', without'}"] += pair.p_value <= SPEC.significance
     return dict(found) | {"runs": runs}
 
 

@@ -69,7 +69,7 @@ def bounded(baseline: Baseline, shift: str, seed: int, windows: int) -> dict[str
     for index in range(windows):
         counts = count_columns(columns(independent(ROWS, 104_729 * (seed + 1) + index, shift)), baseline)
         decided = decide(baseline, counts, SPEC)
-        ours += decided[place].drift.drifted
+        ours += decided[place].drifted
         compared = plain(baseline.features[place], counts.features[place])
         a, b, margin = known_share(compared, shift)
         p_value = excess_tail(b, compared.window_rows, a, compared.baseline_rows, margin=margin, effect=1.0)

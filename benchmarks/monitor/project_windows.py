@@ -36,7 +36,7 @@ def drifted(baseline: Baseline, found: Columns, first: int, end: int) -> set[str
     """Return the features that drift in a window of days."""
     inside = (found["day"] >= first) & (found["day"] < end)
     columns = {"price": found["price"][inside], "kind": found["kind"][inside].tolist()}
-    return {each.drift.name for each in decide(baseline, count_columns(columns, baseline), SPEC) if each.drift.drifted}
+    return {each.name for each in decide(baseline, count_columns(columns, baseline), SPEC) if each.drifted}
 
 
 def watch(baseline: Baseline, found: Columns, span: int) -> tuple[int, int, int | None]:

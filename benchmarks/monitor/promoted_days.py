@@ -54,7 +54,7 @@ def given_days(baseline: Baseline, days: Sequence[Rows]) -> dict[str, list[Verdi
     """Return the verdicts on days, by assumption about the variance of strata."""
     counted = [count_columns(columns(day.table), baseline, times=times_of(day)) for day in days]
     return {
-        name: [tuple(one.drift for one in decide(of, counts, SPEC, given_conditions=True)) for counts in counted]
+        name: [decide(of, counts, SPEC, given_conditions=True) for counts in counted]
         for name, of in ((ALIKE, alike(baseline)), (OWN, baseline))
     }
 

@@ -69,7 +69,7 @@ def compared(rows: Rows, by: str, *, given: bool) -> dict[str, Any]:
     names: Counter[str] = Counter()
     for window in windows(rows, by):
         counts = count_columns(columns(window.table), baseline, times=times_of(window))
-        verdicts = tuple(one.drift for one in decide(baseline, counts, MonitorSpec(), given_conditions=given))
+        verdicts = decide(baseline, counts, MonitorSpec(), given_conditions=given)
         judged.append(verdicts)
         names.update(one.name for one in verdicts if one.drifted)
         uncovered.append(sum(pair_strata(baseline, counts).uncovered.values()) / len(window))
@@ -91,11 +91,9 @@ def unit_error(rows: Rows, by: str, *, given: bool, share: float) -> dict[str, A
         counts = count_columns(columns(table), baseline, times=times_of(window))
         decided = decide(baseline, counts, MonitorSpec(), given_conditions=given)
         found.update(
-            one.drift.name
+            one.name
             for one in decided
-            if one.drift.drifted
-            and one.drift.name in PRICES
-            and (one.drift.rule in ("out_of_range", "tail") or share == 1)
+            if one.drifted and one.name in PRICES and (one.rule in ("out_of_range", "tail") or share == 1)
         )
     return {"windows": trials, "found": dict(found)}
 

@@ -45,14 +45,14 @@ def _publish(sample: Sample, trained: Any, live: Any) -> None:
     """Write a monitor report for a window with these prices."""
     created = "2017-07-01T00:00:00Z"
     baseline = fit_baseline({"price": trained}, types={"price": "number"}, training_set_id="t", created=created)
-    features = [found.drift for found in decide(baseline, count_columns({"price": live}, baseline), MonitorSpec())]
+    features = decide(baseline, count_columns({"price": live}, baseline), MonitorSpec())
     until = sample.now()
     report = MonitorReport(
         endpoint=f"{UNIT}-{MODEL}",
         variant="AllTraffic",
         window_from=str(to_dict(until - timedelta(days=1))),
         window_until=str(to_dict(until)),
-        drift=DriftResult(state=MonitorState.VIOLATION, features=tuple(features)),
+        drift=DriftResult(state=MonitorState.VIOLATION, features=features),
         quality=QualityResult(state=MonitorState.NO_LABELS_YET),
         rows=len(live),
         baseline_sha256="a" * 64,

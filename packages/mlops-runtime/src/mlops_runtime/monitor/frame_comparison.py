@@ -311,7 +311,7 @@ def _report(
 ) -> MonitorReport:
     usable, problems = known(spec, baseline)
     enough_rows = counts.rows >= spec.minimum_rows
-    features = tuple(one.drift for one in decide(baseline, counts, usable)) if enough_rows else ()
+    features = decide(baseline, counts, usable) if enough_rows else ()
     scrutiny = scrutinise(baseline, features) if enough_rows else None
     state = MonitorState.INSUFFICIENT_DATA
     features = tuple(replace(feature, persistent=feature.drifted) for feature in features)

@@ -111,7 +111,7 @@ def window(baseline: Baseline, number: int, promoted: float, *, rise: float = 1.
 def drifted(baseline: Baseline, counts: Counts, *, given: bool | None = None) -> list[str]:
     """Return the names of drifted features."""
     decisions = decide(baseline, counts, MonitorSpec(), given_conditions=given)
-    return [one.drift.name for one in decisions if one.drift.drifted]
+    return [one.name for one in decisions if one.drifted]
 
 
 def test_more_promotions_drift_plainly_and_not_given_them(baseline: Baseline) -> None:
@@ -126,7 +126,7 @@ def test_more_promotions_drift_plainly_and_not_given_them(baseline: Baseline) ->
 
 def test_conditions_are_reported_and_not_tested(baseline: Baseline) -> None:
     """A feature that is a condition is reported and not tested."""
-    found = {one.drift.name: one.drift for one in decide(baseline, window(baseline, 5000, 0.7), MonitorSpec())}
+    found = {one.name: one for one in decide(baseline, window(baseline, 5000, 0.7), MonitorSpec())}
     assert found["promotion"].untested == "it is a condition of the comparison"
     assert not found["promotion"].drifted
 
@@ -205,7 +205,7 @@ def test_null_patterns_are_compared_given_the_conditions() -> None:
     night, day = np.repeat(np.arange(6), 200), np.repeat(np.arange(12, 18), 200)
     for at, share, expected in ((night, 0.5, False), (day, 0.02, False), (day, 0.5, True)):
         counts = count_columns(rows(at, np.full(len(at), share)), known)
-        found = {one.drift.name: one.drift.drifted for one in decide(known, counts, MonitorSpec())}
+        found = {one.name: one.drifted for one in decide(known, counts, MonitorSpec())}
         assert (found["null_patterns"], found["price"], found["stock"]) == (expected, expected, False)
 
 

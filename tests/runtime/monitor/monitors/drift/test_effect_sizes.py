@@ -185,7 +185,7 @@ def test_quiet_windows_stay_below_the_ordinary_index_where_clusters_are_few() ->
         )
         for _ in range(10):
             (found, *_) = decide(baseline, count_columns({"x": drawn(5)}, baseline), MonitorSpec())
-            assert found.drift.raw_psi is not None
-            assert found.drift.ordinary_psi is not None
-            below += found.drift.raw_psi <= found.drift.ordinary_psi
+            assert found.raw_psi is not None
+            assert found.ordinary_psi is not None
+            below += found.raw_psi <= found.ordinary_psi
     assert 0.92 <= below / 300 <= 0.98

@@ -46,7 +46,7 @@ CHANGES: dict[str, Change] = {
 def fault_of(trained: Any, live: Any, *, kind: Any = "number") -> tuple[bool, str | None]:
     """Return whether a feature drifted, and the fault of its feed."""
     baseline = fit_baseline({"x": trained}, types={"x": kind}, training_set_id="t", created="2017-08-01T00:00:00Z")
-    drift = decide(baseline, count_columns({"x": live}, baseline), MonitorSpec())[0].drift
+    drift = decide(baseline, count_columns({"x": live}, baseline), MonitorSpec())[0]
     assert drift.drifted or drift.feed_fault is None
     return drift.drifted, drift.feed_fault
 

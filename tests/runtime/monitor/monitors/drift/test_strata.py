@@ -8,11 +8,12 @@ import pytest
 from scipy import stats
 
 from mlops_runtime.contracts.monitor import Baseline, Condition, FeatureBaseline
+from mlops_runtime.contracts.monitor_report import FeatureDrift
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.baseline_cells import place_scores
 from mlops_runtime.monitor.counting.counts import count_columns
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, conditioned
-from mlops_runtime.monitor.monitors.drift.decision import FeatureDecision, decide, examine
+from mlops_runtime.monitor.monitors.drift.decision import decide, examine
 from mlops_runtime.monitor.monitors.drift.rules import Rule, distribution
 from mlops_runtime.monitor.monitors.drift.strata import smallest, together
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -53,7 +54,7 @@ def baseline(random: np.random.Generator, *, each: int = 200) -> Baseline:
     )
 
 
-def day(random: np.random.Generator, of: Baseline, shift: np.ndarray | float = 0.0) -> FeatureDecision:
+def day(random: np.random.Generator, of: Baseline, shift: np.ndarray | float = 0.0) -> FeatureDrift:
     """Return the verdict on a day."""
     columns, times, _ = rows(random, 1, shift)
     return decide(of, count_columns(columns, of, times=times), SPEC)[0]
@@ -74,7 +75,7 @@ def test_drift_at_some_hours_is_found_and_quiet_days_are_quiet() -> None:
         assert feature.given.overdispersion < 1.5
         for name, shift in (("quiet", 0.0), ("every", EVERY), ("one", ONE), ("both ways", BOTH_WAYS)):
             for _ in range(5 if name == "quiet" else 1):
-                found.setdefault(name, []).append(day(random, known, shift).drift.p_value < FOUND)
+                found.setdefault(name, []).append(day(random, known, shift).p_value < FOUND)
     assert {name: np.mean(of) for name, of in found.items()} == {"quiet": 0, "every": 1, "one": 1, "both ways": 1}
 
 
@@ -82,8 +83,8 @@ def test_the_stratum_that_decided_is_named() -> None:
     """Names the deciding stratum by its key."""
     random = np.random.default_rng(8)
     known = baseline(random)
-    assert str(day(random, known, ONE).drift.description).endswith(", at 08h")
-    assert "h among others" in str(day(random, known, BOTH_WAYS).drift.description)
+    assert str(day(random, known, ONE).description).endswith(", at 08h")
+    assert "h among others" in str(day(random, known, BOTH_WAYS).description)
 
 
 def test_nulls_new_levels_and_types_of_one_hour_are_found() -> None:
@@ -261,7 +262,7 @@ def test_deals_of_the_day_are_as_wide_as_deals_are() -> None:
     days = [_deals(random, 1)[0] for _ in range(60)]
 
     def fired(baseline: Baseline, day: dict[str, np.ndarray]) -> bool:
-        return decide(baseline, count_columns(day, baseline), SPEC)[0].examination.p_value <= FOUND
+        return decide(baseline, count_columns(day, baseline), SPEC)[0].p_value <= FOUND
 
     assert not any(fired(of, day) for day in days)
     assert sum(fired(alike, day) for day in days) >= 15

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, FeatureBaseline, PairBaseline, PairCounts
 from mlops_runtime.contracts.monitor_report import Measured, MonitorReport
-from mlops_runtime.monitor.monitors.drift.comparison import Comparison, conditioned, layout, plain
+from mlops_runtime.monitor.monitors.drift.comparison import Comparison, conditioned, counted_features, layout, plain
 from mlops_runtime.monitor.wording import number
 
 SPARK_WIDTH, SPARK_HEIGHT = 132, 28
@@ -159,18 +159,14 @@ def compared(baseline: Baseline, counts: Counts) -> Mapping[str, Comparison]:
     Raises:
         ValueError: If the counts do not have the baseline's features and cells.
     """
-    pairs = list(zip(baseline.features, counts.features, strict=True))
-    pairs += zip(baseline.predicted, counts.predicted, strict=False)
-    if baseline.null_patterns is not None and counts.null_patterns is not None:
-        pairs.append((baseline.null_patterns, counts.null_patterns))
+    pairs = counted_features(baseline, counts)
     wrong = [a.name for a, b in pairs if a.name != b.name or len(a.counts) != len(b.counts)]
     if wrong:
         raise ValueError(f"counts must have the baseline's cells, got others for {', '.join(map(repr, wrong))}")
     found = {feature.name: plain(feature, counted) for feature, counted in pairs}
     if baseline.strata and counts.strata:
         # a feature without rows in known strata stays compared without conditions
-        given = {each.feature.name: each for each in conditioned(baseline, counts) if each.observed.any()}
-        found |= given
+        found |= {each.feature.name: each for each in conditioned(baseline, counts) if each.observed.any()}
     return found
 
 
@@ -194,8 +190,8 @@ def cell_rows(comparison: Comparison) -> tuple[CellRow, ...]:
         [('below 2', 0.5, 0.1), ('2 and above', 0.5, 0.8), ('nulls', 0.0, 0.1)]
     """
     feature, cells = comparison.feature, layout(comparison.feature)
-    before = _shares([float(count) for count in comparison.expected])
-    after = _shares([float(count) for count in comparison.observed])
+    before = _shares(comparison.expected.tolist())
+    after = _shares(comparison.observed.tolist())
     null = len(before) - 1
     rare, outside = set(cells.rare), set(cells.outside)
     rows = []
@@ -233,7 +229,7 @@ def pair_table(pair: PairBaseline, counts: PairCounts, features: Mapping[str, Fe
         raise ValueError(
             f"pair {pair.first} x {pair.second} must have {len(pair.counts)} cells, got {len(counts.counts)}"
         )
-    before, after = (_shares([float(count) for count in side.counts]) for side in (pair, counts))
+    before, after = (_shares(side.counts) for side in (pair, counts))
     cells = [PairCell(before=a, after=b) for a, b in zip(before, after, strict=True)]
     return PairTable(
         first=pair.first,
@@ -266,12 +262,8 @@ def _marked(rows: list[CellRow]) -> tuple[CellRow, ...]:
     parts = [_psi_part(row.before, row.after) for row in rows]
     most = max(parts, default=0.0)
     # 1e-4 is a hundredth of the PSI of a shift by 0.1 standard deviations: negligible
-    return tuple(
-        CellRow(
-            label=row.label, kind=row.kind, before=row.before, after=row.after, moved=part > max(1e-4, _HALF * most)
-        )
-        for row, part in zip(rows, parts, strict=True)
-    )
+    least = max(1e-4, _HALF * most)
+    return tuple(replace(row, moved=part > least) for row, part in zip(rows, parts, strict=True))
 
 
 def _psi_part(before: float, after: float) -> float:
@@ -279,6 +271,6 @@ def _psi_part(before: float, after: float) -> float:
     return (q - p) * math.log(q / p)
 
 
-def _shares(counts: list[float]) -> list[float]:
+def _shares(counts: Sequence[float]) -> list[float]:
     total = math.fsum(counts)
     return [count / total for count in counts] if total else [0.0] * len(counts)

@@ -275,6 +275,15 @@ def clusters_met(baseline: Baseline, counts: Counts) -> float | None:
     return 1.0 + span / (baseline.cluster_hours * HOUR)
 
 
+def counted_features(baseline: Baseline, counts: Counts) -> list[tuple[FeatureBaseline, FeatureCounts]]:
+    """Return each feature and prediction, and the null patterns, with their counts in a window."""
+    pairs = list(zip(baseline.features, counts.features, strict=True))
+    pairs += zip(baseline.predicted, counts.predicted, strict=False)
+    if baseline.null_patterns is not None and counts.null_patterns is not None:
+        pairs.append((baseline.null_patterns, counts.null_patterns))
+    return pairs
+
+
 def plain(feature: FeatureBaseline, counts: FeatureCounts) -> Comparison:
     """Return the comparison with the whole baseline."""
     expected, observed = (np.array(cells, dtype=np.float64) for cells in (feature.counts, counts.counts))
@@ -425,18 +434,11 @@ def _sent(counts: FeatureCounts) -> int:
 
 def _moments(parts: Sequence[FeatureCounts], weights: Wide) -> tuple[float | None, float | None]:
     """Return mean and standard deviation of the known values, with a weight for each part's rows."""
-    known = math.fsum(w * sum(part.counts[:-1]) for part, w in zip(parts, weights, strict=True))
+    pairs = list(zip(parts, weights, strict=True))
+    known = math.fsum(w * sum(part.counts[:-1]) for part, w in pairs)
     if known <= 0:
         return None, None
-    total = math.fsum(w * value for part, w in zip(parts, weights, strict=True) for value in _sums(part))
-    squares = math.fsum(w * value for part, w in zip(parts, weights, strict=True) for value in _squares(part))
+    total = math.fsum(w * value for part, w in pairs for value in (part.sum, *(part.sum_rest or ())))
+    squares = math.fsum(w * value for part, w in pairs for value in (part.sum_squares, *(part.sum_squares_rest or ())))
     mean = total / known
     return mean, math.sqrt(max(0.0, squares / known - mean * mean))
-
-
-def _sums(counts: FeatureCounts) -> tuple[float, ...]:
-    return (counts.sum, *(counts.sum_rest or ()))
-
-
-def _squares(counts: FeatureCounts) -> tuple[float, ...]:
-    return (counts.sum_squares, *(counts.sum_squares_rest or ()))

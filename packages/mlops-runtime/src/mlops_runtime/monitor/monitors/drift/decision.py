@@ -14,12 +14,19 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts, PairBaseline
+from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, PairBaseline
 from mlops_runtime.contracts.monitor_report import FeatureDrift, UntestedReason
 from mlops_runtime.monitor.counting.pairs import pair_name
 from mlops_runtime.monitor.counting.problems import ROWS_OTHER, TIME_ELSEWHERE, is_unreadable, sentence, unreadable_rows
 from mlops_runtime.monitor.monitors.drift import location, rules, strata
-from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, clusters_met, conditioned, plain
+from mlops_runtime.monitor.monitors.drift.comparison import (
+    Comparison,
+    Layout,
+    clusters_met,
+    conditioned,
+    counted_features,
+    plain,
+)
 from mlops_runtime.monitor.monitors.drift.effect_sizes import effect_sizes, jensen_shannon, l_infinity, psi
 from mlops_runtime.monitor.monitors.drift.feed_faults import feed_fault
 from mlops_runtime.monitor.monitors.drift.location import spread
@@ -41,16 +48,20 @@ def known(spec: MonitorSpec, baseline: Baseline) -> tuple[MonitorSpec, dict[str,
         >>> found.alarm_features, list(problems)
         (('price',), ["the monitor names 'promo', which the live model does not have"])
     """
-    names = {feature.name for feature in baseline.features}
-    names |= {feature.name for feature in (*baseline.predicted, baseline.null_patterns) if feature is not None}
-    names |= {pair_name(pair) for pair in baseline.pairs or ()}
-    unknown = sorted({*spec.features, *spec.alarm_features, *(spec.amounts or ())} - names)
+    unknown = _unknown(spec, baseline)
     if not unknown:
         return spec, {}
-    features, alarms = (tuple(n for n in of if n in names) for of in (spec.features, spec.alarm_features))
-    amounts = None if spec.amounts is None else tuple(name for name in spec.amounts if name in names)
+    features, alarms = (tuple(n for n in of if n not in unknown) for of in (spec.features, spec.alarm_features))
+    amounts = None if spec.amounts is None else tuple(name for name in spec.amounts if name not in unknown)
     known = replace(spec, features=features, alarm_features=alarms, amounts=amounts)
     return known, {f"the monitor names {name!r}, which the live model does not have": 1 for name in unknown}
+
+
+def _unknown(spec: MonitorSpec, baseline: Baseline) -> list[str]:
+    """Return the names in a spec of features that the baseline does not have."""
+    names = {one.name for one in (*baseline.features, *baseline.predicted, baseline.null_patterns) if one is not None}
+    names |= {pair_name(pair) for pair in baseline.pairs or ()}
+    return sorted({*spec.features, *spec.alarm_features, *(spec.amounts or ())} - names)
 
 
 # ten cells of five independent rows each
@@ -81,22 +92,11 @@ class Examination:
     untested: str | None = None  # why there was no test
     in_part: str | None = None  # why only the exact rules were applied, those of shares and types
     reason: UntestedReason | None = None  # kind of reason of `untested` or `in_part`
-    # share of the window's rows in cells with hardly any baseline rows: new and rare levels, nulls, out of range
-    rare_share: float = 0.0
-    null_share: float = 0.0  # share of nulls in the window
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureDecision:
-    """One feature's verdict with its evidence."""
-
-    drift: FeatureDrift
-    examination: Examination
 
 
 def decide(
     baseline: Baseline, counts: Counts, spec: MonitorSpec, *, given_conditions: bool | None = None
-) -> tuple[FeatureDecision, ...]:
+) -> tuple[FeatureDrift, ...]:
     """Return effect sizes, p-value and verdict of each feature, then of the prediction, the null patterns and the pairs.
 
     Features that are not tested are included, with the reason.
@@ -114,12 +114,15 @@ def decide(
     Example:
         >>> price = FeatureBaseline(name="price", type="number", edges=(2.0, 5.0), counts=(500, 500, 500, 0))
         >>> baseline = Baseline(features=(price,), rows=1500, training_set_id="t", created="2017-08-01T00:00:00Z")
+        >>> from mlops_runtime.contracts.monitor import FeatureCounts
         >>> found = FeatureCounts(name="price", counts=(900, 50, 50, 0))
         >>> window = Counts(baseline_sha256="b", rows=1000, calls=1000, features=(found,), first="", last="")
-        >>> decide(baseline, window, MonitorSpec())[0].drift.description
+        >>> decide(baseline, window, MonitorSpec())[0].description
         'distribution changed, most in below 2: from 33 % to 90 % of the rows'
     """
-    _check_names(baseline, spec)
+    if unknown := _unknown(spec, baseline):
+        known = ", ".join(repr(feature.name) for feature in baseline.features)
+        raise ValueError(f"the monitor names features {', '.join(map(repr, unknown))}; the baseline has {known}")
     stratified = baseline.strata is not None and counts.strata is not None
     given = stratified if given_conditions is None else given_conditions and stratified
     reasons = dict(baseline.left_out or {})
@@ -128,7 +131,7 @@ def decide(
         reasons |= dict.fromkeys(names, "it is a condition of the comparison")
         compared = list(conditioned(baseline, counts))
     else:
-        compared = [plain(*pair) for pair in _features(baseline, counts)]
+        compared = [plain(*pair) for pair in counted_features(baseline, counts)]
     met = clusters_met(baseline, counts)
     came = [one for one in compared if not spec.features or one.feature.name in spec.features]
     chosen = [one.held_to(met) for one in came]
@@ -156,13 +159,17 @@ def decide(
         if verdicts.get(index, False) and one.feature.name in inputs
     }
     return tuple(
-        FeatureDecision(
-            drift=replace(
-                _drift(sizes, test, verdicts.get(index, False)),
-                feed_fault=faults.get(index),
-                few_clusters=few.get(index),
-            ),
-            examination=test,
+        replace(
+            sizes,
+            p_value=test.p_value,
+            drifted=verdicts.get(index, False),
+            rule=None if test.rule is None else test.rule.value,
+            description=test.description,
+            untested=test.untested,
+            in_part=test.in_part,
+            reason=test.reason,
+            feed_fault=faults.get(index),
+            few_clusters=few.get(index),
         )
         for index, (sizes, test) in enumerate(zip(drifts, examined, strict=True))
     )
@@ -185,19 +192,15 @@ def examine(
     """
     m = compared.window_rows if rows is None else rows
     cells = compared.cells
-    rare, null = _rare_share(compared, cells), float(compared.observed[-1] / compared.window_rows) if m else 0.0
     if untested is not None:
-        return Examination(p_value=1.0, untested=untested, reason="by_choice", rare_share=rare, null_share=null)
+        return Examination(p_value=1.0, untested=untested, reason="by_choice")
     if m < spec.minimum_rows or compared.baseline_rows == 0:
         broken = rules.types(compared, spec)
         if compared.sent >= spec.minimum_rows and broken.p_value <= spec.significance:
             # too few values of the right type to test: report the type instead
-            reported = broken.words()
-            return Examination(
-                p_value=broken.p_value, rule=broken.rule, description=reported, rare_share=rare, null_share=null
-            )
-        kind, reported = _too_few(compared, spec)
-        return Examination(p_value=1.0, untested=reported, reason=kind, rare_share=rare, null_share=null)
+            return Examination(p_value=broken.p_value, rule=broken.rule, description=broken.words())
+        kind, untested = _too_few(compared, spec)
+        return Examination(p_value=1.0, untested=untested, reason=kind)
     limit = _too_few_independent(compared, m)
     weighted = _weighted(compared, cells, spec, in_part=limit is not None)
     total = sum(weight for weight, _ in weighted)
@@ -216,8 +219,6 @@ def examine(
         description=reported or None,
         in_part=in_part,
         reason=reason,
-        rare_share=rare,
-        null_share=null,
     )
 
 
@@ -244,25 +245,6 @@ def holm(p_values: Sequence[float], significance: float) -> list[bool]:
             break
         rejected[index] = True
     return rejected
-
-
-def _check_names(baseline: Baseline, spec: MonitorSpec) -> None:
-    known = [feature.name for feature in baseline.features]
-    more = [one.name for one in (*baseline.predicted, baseline.null_patterns) if one is not None]
-    more += [pair_name(pair) for pair in baseline.pairs or ()]
-    unknown = sorted({*spec.features, *spec.alarm_features, *(spec.amounts or ())} - {*known, *more})
-    if unknown:
-        raise ValueError(
-            f"the monitor names features {', '.join(map(repr, unknown))}; the baseline has {', '.join(map(repr, known))}"
-        )
-
-
-def _features(baseline: Baseline, counts: Counts) -> list[tuple[FeatureBaseline, FeatureCounts]]:
-    pairs = list(zip(baseline.features, counts.features, strict=True))
-    pairs += zip(baseline.predicted, counts.predicted, strict=False)
-    if baseline.null_patterns is not None and counts.null_patterns is not None:
-        pairs.append((baseline.null_patterns, counts.null_patterns))
-    return pairs
 
 
 def _too_few(compared: Comparison, spec: MonitorSpec) -> tuple[UntestedReason, str]:
@@ -321,14 +303,6 @@ def _weighted(compared: Comparison, cells: Layout, spec: MonitorSpec, *, in_part
     return weighted + [(of_location * weight / whole, one) for weight, one in there]
 
 
-def _rare_share(compared: Comparison, cells: Layout) -> float:
-    m = compared.window_rows
-    which = {*cells.rare, *cells.outside, *(() if cells.new is None else (cells.new,))}
-    hardly = compared.expected * m < rules.MINIMUM_EXPECTED * max(1.0, compared.baseline_rows)
-    hardly[list(which)] = True
-    return float(compared.observed[hardly].sum() / m) if m else 0.0
-
-
 def _pairs(
     baseline: Baseline, counts: Counts, weights: Mapping[str, float], spec: MonitorSpec, *, given: bool
 ) -> list[tuple[PairBaseline, FeatureDrift, Examination]]:
@@ -371,19 +345,6 @@ def _pairs(
         )
         found.append((pair, sizes, test))
     return found
-
-
-def _drift(sizes: FeatureDrift, test: Examination, drifted: bool) -> FeatureDrift:
-    return replace(
-        sizes,
-        p_value=test.p_value,
-        drifted=drifted,
-        rule=None if test.rule is None else test.rule.value,
-        description=test.description,
-        untested=test.untested,
-        in_part=test.in_part,
-        reason=test.reason,
-    )
 
 
 def hours_to_add(rows: int, before: Iterable[int], spec: MonitorSpec) -> int:

@@ -62,12 +62,11 @@ def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> DriftResu
     if counts is None or not is_decided or evidence.rows_sent < spec.minimum_rows:
         return result
     spec, problems = known(spec, baseline)
-    found = tuple(decision.drift for decision in decide(baseline, counts, spec))
     start = window.start - evidence.hours_merged * HOUR
     package = None if evidence.live is None else evidence.live.model_package_arn
     earlier = past_windows(evidence.earlier(), baseline_sha256=counts.baseline_sha256, model_package_arn=package)
     windows = neighbours(earlier, start=start, end=window.end, spec=spec)
-    features = persist(found, windows, spec)
+    features = persist(decide(baseline, counts, spec), windows, spec)
     features = (*features, *unreadable(counts, spec), *misdated(counts, spec))
     return replace(
         result,

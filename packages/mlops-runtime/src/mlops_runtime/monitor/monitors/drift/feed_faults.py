@@ -64,7 +64,8 @@ def _faults(compared: Comparison, spec: MonitorSpec) -> Iterator[str]:
     n, m = compared.baseline_rows, compared.window_rows
     if n == 0 or m == 0:
         return
-    found = {finding.rule for finding in rules.shares(compared, compared.cells, spec) if _is_sure(finding, spec)}
+    shares = rules.shares(compared, compared.cells, spec)
+    found = {finding.rule for finding in shares if finding.p_value <= spec.significance}
     before, after = float(compared.expected[-1] / n), float(compared.observed[-1] / m)
     if Rule.NULL_SHARE in found and (after >= _TIMES * before or after - before >= _MORE):
         yield f"null in {percent(after)} of the rows, {percent(before)} when it was trained"
@@ -76,10 +77,6 @@ def _faults(compared: Comparison, spec: MonitorSpec) -> Iterator[str]:
         scaled = _unit_error(compared)
         if scaled is not None:
             yield scaled
-
-
-def _is_sure(finding: rules.Finding, spec: MonitorSpec) -> bool:
-    return finding.p_value <= spec.significance
 
 
 def _unit_error(compared: Comparison) -> str | None:

@@ -127,13 +127,13 @@ class _Tape:
             )
         if sent < spec.minimum_rows:
             return replace(found, state=MonitorState.INSUFFICIENT_DATA)
-        features = tuple(decision.drift for decision in decide(self.baseline, counts, spec))
         past = (
             PastWindow(one.window.start - one.hours_merged * HOUR, one.window.end, one.features)
             for one in reversed(earlier)
             if one.state in TESTED
         )
-        features = persist(features, neighbours(past, start=first, end=window.end, spec=spec), spec)
+        decided = decide(self.baseline, counts, spec)
+        features = persist(decided, neighbours(past, start=first, end=window.end, spec=spec), spec)
         features += (*unreadable(counts, spec), *misdated(counts, spec))
         enough = is_enough(scrutinise(self.baseline, features), spec)
         state = MonitorState.OK if enough else MonitorState.INSUFFICIENT_DATA

@@ -107,9 +107,8 @@ def distribution(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Find
     def words() -> str:
         before, after = shares, kept_b / part
         most = int(np.argmax((after - before) ** 2 / np.maximum(before, 1 / total)))
-        moved = f"from {percent(before[most])} to {percent(after[most])} of the rows"
         name = names[most] if most < len(names) else _named(cells, pooled, a / n, b / m)
-        return f"distribution changed, most in {name}: {moved}"
+        return f"distribution changed, most in {name}: {_moved(before[most], after[most])}"
 
     return Finding(Rule.DISTRIBUTION, p_value, words)
 
@@ -171,7 +170,7 @@ def types(compared: Comparison, spec: MonitorSpec) -> Finding:
         before, after = compared.expected_infinite / known, compared.infinite / rows
         margin = margin_of(before, spec)
         p_value = excess_tail(compared.infinite, rows, compared.expected_infinite, known, margin=margin, effect=effect)
-        words = f"infinite values: from {percent(before)} to {percent(after)} of the rows"
+        words = f"infinite values: {_moved(before, after)}"
         found.append(Finding(Rule.INFINITE, p_value, lambda: words))
     least = min(found, key=lambda one: one.p_value)
     return replace(least, p_value=min(1.0, least.p_value * (2 if feature.type == "number" else 1)))
@@ -274,72 +273,73 @@ def _share(
         is_free = compared.feature.closed and spec.minimum_share == MINIMUM_SHARE
         margin = 0.0 if is_free else spec.minimum_share
     p_value = excess_tail(b, m, a, n, margin=margin, effect=effect)
-    return Finding(rule, p_value, lambda: f"{name}: from {percent(a / n)} to {percent(b / m)} of the rows")
+    return Finding(rule, p_value, lambda: f"{name}: {_moved(a / n, b / m)}")
 
 
 def _values(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
     which = np.array(cells.values)
     a, b = compared.expected[which], compared.observed[which]
-    n, m = compared.baseline_rows, compared.window_rows
-    before, after, effects = a / n, b / m, compared.jumps[which]
-    margins = np.maximum(spec.minimum_share, np.sqrt(spec.minimum_effect * before * (1 - before)))
+    margins = _margins(a / compared.baseline_rows, spec)
     # each level in such a cell is rare, even if the cell is not
     margins[np.isin(which, cells.rare)] = spec.minimum_share
-    best, at = 1.0, 0
-    # exact tails only for shares beyond their margin: without drift hardly any
-    for cell in np.flatnonzero(np.abs(after - before) > margins):
-        found, known = (b[cell], a[cell]) if after[cell] > before[cell] else (m - b[cell], n - a[cell])
-        margin, effect = float(margins[cell]), float(effects[cell])
-        p_value = excess_tail(float(found), m, float(known), n, margin=margin, effect=effect)
-        if p_value < best:
-            best, at = p_value, int(cell)
-    name = cells.names[which[at]]
-    moved = f"{name}: from {percent(before[at])} to {percent(after[at])} of the rows"
-    # times 2: a share may rise or fall
-    return Finding(Rule.VALUE_SHARE, min(1.0, best * 2 * len(which)), lambda: moved)
+    names = [cells.names[cell] for cell in which]
+    return _largest(Rule.VALUE_SHARE, compared, a, b, names=names, margins=margins, effects=compared.jumps[which])
 
 
 def _bins(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
     """Test whether a bin grew by more than two thirds of ``minimum_effect`` in one cell, the effect of a mean at its margin."""
-    n, m = compared.baseline_rows, compared.window_rows
     apart = {*cells.values, *cells.outside, len(compared.expected) - 1}
     which = np.array([cell for cell in range(len(compared.expected)) if cell not in apart], dtype=np.int64)
     a, b, effects = compared.expected[which], compared.observed[which], compared.jumps[which]
-    margins = np.maximum(spec.minimum_share, BIN_PART * np.sqrt(spec.minimum_effect * a / n * (1 - a / n)))
-    best, at = 1.0, 0
-    for index in np.flatnonzero(b / m - a / n > margins):
-        margin, effect = float(margins[index]), float(effects[index])
-        p_value = excess_tail(float(b[index]), m, float(a[index]), n, margin=margin, effect=effect)
-        if p_value < best:
-            best, at = p_value, int(index)
-    if best == 1:
-        return Finding(Rule.VALUE_SHARE, 1.0, str)
-    moved = f"{cells.names[which[at]]}: from {percent(a[at] / n)} to {percent(b[at] / m)} of the rows"
-    return Finding(Rule.VALUE_SHARE, min(1.0, best * len(which)), lambda: moved)
+    margins = _margins(a / compared.baseline_rows, spec, BIN_PART)
+    names = [cells.names[cell] for cell in which]
+    return _largest(Rule.VALUE_SHARE, compared, a, b, names=names, margins=margins, effects=effects, may_fall=False)
 
 
 def _tail(compared: Comparison, tails: Tails, spec: MonitorSpec) -> Finding:
     """Test whether the share beyond a tail edge rose or fell, with the margin of `_bins`."""
-    n, m = compared.baseline_rows, compared.window_rows
-    before, after = tails.expected / n, tails.observed / m
     # few clusters extend into a tail; one that lies in it entirely has a burst as large as one in the outer decile
     bins = np.flatnonzero(compared.expected[:-1] > 0)
     outer = float(compared.jumps[[bins[0], bins[-1]]].max()) if len(bins) else 1.0
-    jumps = np.maximum(tails.jumps, outer)
-    margins = np.maximum(spec.minimum_share, BIN_PART * np.sqrt(spec.minimum_effect * before * (1 - before)))
+    a, b, names = tails.expected, tails.observed, [f"tail {name}" for name in tails.names]
+    margins = _margins(a / compared.baseline_rows, spec, BIN_PART)
+    return _largest(Rule.TAIL, compared, a, b, names=names, margins=margins, effects=np.maximum(tails.jumps, outer))
+
+
+def _margins(shares: Wide, spec: MonitorSpec, part: float = 1.0) -> Wide:
+    return np.maximum(spec.minimum_share, part * np.sqrt(spec.minimum_effect * shares * (1 - shares)))
+
+
+def _largest(
+    rule: Rule,
+    compared: Comparison,
+    a: Wide,
+    b: Wide,
+    *,
+    names: Sequence[str],
+    margins: Wide,
+    effects: Wide,
+    may_fall: bool = True,
+) -> Finding:
+    """Return the most significant of the shifts of several shares, with Bonferroni over shares and directions."""
+    n, m = compared.baseline_rows, compared.window_rows
+    before, after = a / n, b / m
     best, at = 1.0, 0
-    for place in np.flatnonzero(np.abs(after - before) > margins):
-        found, known = float(tails.observed[place]), float(tails.expected[place])
-        if after[place] < before[place]:
-            found, known = m - found, n - known
-        p_value = excess_tail(found, m, known, n, margin=float(margins[place]), effect=float(jumps[place]))
+    # exact tails only for shares beyond their margin: without drift hardly any
+    for place in np.flatnonzero((np.abs(after - before) if may_fall else after - before) > margins):
+        found, known = (b[place], a[place]) if after[place] > before[place] else (m - b[place], n - a[place])
+        margin, effect = float(margins[place]), float(effects[place])
+        p_value = excess_tail(float(found), m, float(known), n, margin=margin, effect=effect)
         if p_value < best:
             best, at = p_value, int(place)
     if best == 1:
-        return Finding(Rule.TAIL, 1.0, str)
-    moved = f"tail {tails.names[at]}: from {percent(before[at])} to {percent(after[at])} of the rows"
-    # times 2: a tail may grow or shrink
-    return Finding(Rule.TAIL, min(1.0, best * 2 * len(margins)), lambda: moved)
+        return Finding(rule, 1.0, str)
+    moved = f"{names[at]}: {_moved(before[at], after[at])}"
+    return Finding(rule, min(1.0, best * (2 if may_fall else 1) * len(a)), lambda: moved)
+
+
+def _moved(before: float, after: float) -> str:
+    return f"from {percent(before)} to {percent(after)} of the rows"
 
 
 def _named(cells: Layout, pooled: npt.NDArray[np.bool_], before: Wide, after: Wide) -> str:
