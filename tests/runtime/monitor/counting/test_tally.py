@@ -201,7 +201,7 @@ def test_strata_pairs_and_patterns_are_those_of_their_rows(rows: list[tuple[Any,
             assert counted is not None
             expected = one_by_one(feature, [row[index] for row in by_key[stratum.key]])
             assert without_rest(counted) == without_rest(expected)
-    patterns = window.null_patterns()
+    patterns = window.fields(None)["null_patterns"]
     assert patterns is not None
     assert sum(patterns.counts) == len(rows)
     assert BASELINE.null_patterns is not None
@@ -209,7 +209,7 @@ def test_strata_pairs_and_patterns_are_those_of_their_rows(rows: list[tuple[Any,
         not math.isnan(float(to_numbers([a])[0])) and not math.isnan(float(to_numbers([b])[0])) and c not in (None, "")
         for a, b, c, _ in rows
     )
-    pairs = window.pairs()
+    pairs = window.fields(None)["pairs"]
     assert pairs is not None
     valid = sum(
         not math.isinf(float(to_numbers([a])[0])) and to_coded([c])[0].codes[0] != INVALID for a, _, c, _ in rows
@@ -221,10 +221,10 @@ def test_the_baseline_counts_itself() -> None:
     """Counting the rows of a fit gives the fitted counts."""
     window = WindowTally(Grid(BASELINE))
     window.add_predictions([COLUMNS["price"]], window.add(COLUMNS, ROWS))
-    assert [f.counts for f in window.features()] == [f.counts for f in BASELINE.features]
+    assert [f.counts for f in window.fields(None)["features"]] == [f.counts for f in BASELINE.features]
     assert window.strata() == BASELINE.strata
-    assert [p.counts for p in window.pairs() or ()] == [p.counts for p in BASELINE.pairs or ()]
-    patterns = window.null_patterns()
+    assert [p.counts for p in window.fields(None)["pairs"] or ()] == [p.counts for p in BASELINE.pairs or ()]
+    patterns = window.fields(None)["null_patterns"]
     assert patterns is not None
     assert BASELINE.null_patterns is not None
     assert patterns.counts == BASELINE.null_patterns.counts
@@ -238,5 +238,7 @@ def test_an_old_baseline_still_counts() -> None:
     window = WindowTally(Grid(baseline))
     assert window.add({"price": [1, 2, None], "store": ["a", "b", "c"]}, 3) is None
     window.add_predictions([[1, 2, 3]], None)
-    assert [feature.counts for feature in window.features()] == [(1, 1, 1), (1, 2, 0)]
-    assert (window.prediction(), window.null_patterns(), window.pairs(), window.strata()) == (None,) * 4
+    assert [feature.counts for feature in window.fields(None)["features"]] == [(1, 1, 1), (1, 2, 0)]
+    found = window.fields(None)
+    assert [found[name] for name in ("prediction", "null_patterns", "pairs")] == [None] * 3
+    assert window.strata() is None

@@ -20,8 +20,10 @@ from mlops_runtime.monitor.counting.baseline_cells import (
     LevelCells,
     Mask,
     edges_of,
+    finite_numbers,
     null_patterns,
     number_cells,
+    one_length,
     to_numbers,
 )
 from mlops_runtime.monitor.counting.conditions import Times
@@ -71,8 +73,8 @@ class Predicted:
         if self.classes is not None:
             return [self.values]
         if self.outputs is not None:
-            return [_finite(np.asarray(self.values)[:, place]) for place in range(len(self.outputs))]
-        return [_finite(self.values)]
+            return [finite_numbers(np.asarray(self.values)[:, place]) for place in range(len(self.outputs))]
+        return [finite_numbers(self.values)]
 
 
 def fit_baseline(
@@ -175,7 +177,7 @@ def fit_baseline(
     if predicted is not None:
         given = None
         if predicted.columns is not None and conditions:
-            given = find(predicted.columns, predicted.times, _size(predicted.values))
+            given = find(predicted.columns, predicted.times, len(predicted.values))
         baseline = _with_predictions(baseline, predicted, given)
     return _stratified(baseline, keys, read, times, predicted) if conditions else baseline
 
@@ -192,10 +194,6 @@ def _with_predictions(baseline: Baseline, predicted: Predicted, strata: Codes | 
         )
         return replace(baseline, predictions=of_outputs, outputs=predicted.outputs)
     return replace(baseline, prediction=number_baseline(PREDICTION, columns[0], **rows))
-
-
-def _finite(values: Column) -> Column:
-    return np.where(np.isfinite(numbers := to_numbers(values)), numbers, np.float32(np.nan))
 
 
 def cluster_codes(values: Sequence[Any]) -> Codes:
@@ -219,14 +217,14 @@ def _check(
         for name in closed_levels
         if types.get(name) != "category"
     ]
-    sizes = {name: _size(columns[name]) for name in types if name in columns}
-    sizes |= {} if clusters is None else {"clusters": len(clusters)}
-    sizes |= {} if times is None else {"times": len(times)}
-    if len(set(sizes.values())) > 1:
-        problems.append(f"columns must have one length, got {', '.join(f'{n!r} of {s}' for n, s in sizes.items())}")
+    given = {name: columns[name] for name in types if name in columns}
+    given |= {} if clusters is None else {"clusters": clusters}
+    given |= {} if times is None else {"times": times}
+    rows, problem = one_length(given)
+    problems += [] if problem is None else [problem]
     if problems:
         raise BaselineError("; ".join(problems))
-    return next(iter(sizes.values()), 0)
+    return rows
 
 
 def _later_half(times: Times | None) -> Mask | None:
@@ -236,10 +234,6 @@ def _later_half(times: Times | None) -> Mask | None:
     known = times[~np.isnat(times)]
     first, last = known.min(), known.max()
     return np.asarray(times > first + (last - first) / 2, dtype=np.bool_)
-
-
-def _size(values: Column) -> int:
-    return len(values.codes) if isinstance(values, Coded) else len(values)
 
 
 def _pairs(
@@ -277,7 +271,7 @@ def _stratified(
     window = WindowTally(grid)
     window.add(columns, baseline.rows, times)
     if predicted is not None and grid.keys is not None:
-        rows = _size(predicted.values)
+        rows = len(predicted.values)
         groups = None if predicted.columns is None else grid.keys.find(predicted.columns, predicted.times, rows)
         window.add_predictions(predicted.each(), groups)
     return replace(baseline, strata=window.strata())

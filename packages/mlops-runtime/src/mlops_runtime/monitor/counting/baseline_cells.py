@@ -5,7 +5,7 @@ both must fall into the same cell.
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -38,8 +38,22 @@ class Coded:
     codes: Cells  # each row's level as its index in `levels`; -1 for null
     levels: Sequence[str]  # the distinct strings
 
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, rows: slice | Cells) -> "Coded":
+        """Return some rows, with the same levels."""
+        return Coded(self.codes[rows], self.levels)
+
 
 Column = npt.NDArray[Any] | Sequence[Any] | Coded
+
+
+def one_length(columns: Mapping[str, Column]) -> tuple[int, str | None]:
+    """Return the number of rows of columns, and the problem if they differ in length."""
+    sizes = {name: len(values) for name, values in columns.items()}
+    problem = f"columns must have one length, got {', '.join(f'{n!r} of {s}' for n, s in sizes.items())}"
+    return next(iter(sizes.values()), 0), problem if len(set(sizes.values())) > 1 else None
 
 
 def number_cells(values: Numbers, edges: Numbers) -> Cells:
@@ -233,6 +247,17 @@ def to_numbers(values: Column) -> Numbers:
     return numbers
 
 
+def finite_numbers(values: Column) -> Numbers:
+    """Return a column as 32-bit floats, with NaN for null, infinite numbers, and values that are not numbers.
+
+    Example:
+        >>> finite_numbers(["1.5", "x", "inf"]).tolist()
+        [1.5, nan, nan]
+    """
+    numbers = to_numbers(values)
+    return np.where(np.isinf(numbers), np.float32(np.nan), numbers)
+
+
 _BOOLEANS = {"true": 1, "false": 0}
 
 
@@ -285,7 +310,7 @@ def _is_level(value: Any) -> bool:
 
 
 def _by_level(codes: dict[Any, int], values: Coded) -> Cells:
-    if len(values.levels) <= len(values.codes):
+    if len(values.levels) <= len(values):
         return np.array([*map(codes.__getitem__, values.levels), codes[None]], dtype=np.int64)[values.codes]
     used, inverse = np.unique(values.codes, return_inverse=True)  # a slice of a column with many levels
     found = [codes[values.levels[code] if code >= 0 else None] for code in used.tolist()]

@@ -13,7 +13,7 @@ import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureCounts, PairCounts, Stratum
 from mlops_runtime.monitor.counting.announced import IsAnnounced, never_announced
-from mlops_runtime.monitor.counting.baseline_cells import Coded, Column, boolean_number
+from mlops_runtime.monitor.counting.baseline_cells import Column, boolean_number, one_length
 from mlops_runtime.monitor.counting.capture_lines import Call, LineReader, Row
 from mlops_runtime.monitor.counting.conditions import Times
 from mlops_runtime.monitor.counting.prediction_columns import prediction_columns
@@ -84,7 +84,7 @@ class _RowsSum:
     """Adds the features and the predictions of a window or a stratum."""
 
     def __init__(self, start: Counts | Stratum) -> None:
-        self.rows = start.rows
+        self._rows = start.rows
         self._features = [_FeatureSum(feature) for feature in start.features]
         self._prediction = None if start.prediction is None else _FeatureSum(start.prediction)
         self._predictions = None if start.predictions is None else [_FeatureSum(each) for each in start.predictions]
@@ -93,7 +93,7 @@ class _RowsSum:
         self._add_pairs(start)
 
     def add(self, part: Counts | Stratum) -> None:
-        self.rows += part.rows
+        self._rows += part.rows
         for mine, other in zip(self._features, part.features, strict=True):
             mine.add(other)
         self._prediction = _join(self._prediction, part.prediction)
@@ -111,32 +111,17 @@ class _RowsSum:
             counts = np.array(pair.counts, dtype=np.int64)
             self._pairs[key] = counts if known is None else known + counts
 
-    def features(self) -> tuple[FeatureCounts, ...]:
-        return tuple(feature.result() for feature in self._features)
-
-    def prediction(self) -> FeatureCounts | None:
-        return None if self._prediction is None else self._prediction.result()
-
-    def stratum(self, key: str) -> Stratum:
-        return Stratum(
-            key=key,
-            rows=self.rows,
-            features=self.features(),
-            prediction=self.prediction(),
-            predictions=self.predictions(),
-            null_patterns=self.null_patterns(),
-            pairs=self.pairs(),
-        )
-
-    def pairs(self) -> tuple[PairCounts, ...] | None:
-        found = (PairCounts(first=a, second=b, counts=tuple(c.tolist())) for (a, b), c in self._pairs.items())
-        return tuple(found) or None
-
-    def null_patterns(self) -> FeatureCounts | None:
-        return None if self._patterns is None else self._patterns.result()
-
-    def predictions(self) -> tuple[FeatureCounts, ...] | None:
-        return None if self._predictions is None else tuple(each.result() for each in self._predictions)
+    def fields(self) -> dict[str, Any]:
+        """Return the fields that a window and a stratum have in common."""
+        pairs = (PairCounts(first=a, second=b, counts=tuple(c.tolist())) for (a, b), c in self._pairs.items())
+        return {
+            "rows": self._rows,
+            "features": tuple(feature.result() for feature in self._features),
+            "prediction": None if self._prediction is None else self._prediction.result(),
+            "predictions": None if self._predictions is None else tuple(each.result() for each in self._predictions),
+            "null_patterns": None if self._patterns is None else self._patterns.result(),
+            "pairs": tuple(pairs) or None,
+        }
 
 
 def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
@@ -176,20 +161,15 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
         objects, unannounced = _both(objects, part.objects), _both(unannounced, part.unannounced)
     return Counts(
         baseline_sha256=start.baseline_sha256,
-        rows=total.rows,
+        **total.fields(),
         calls=calls,
-        features=total.features(),
         first=first,
         last=last,
-        prediction=total.prediction(),
-        predictions=total.predictions(),
         malformed=malformed,
         synthetic=synthetic or None,
         unannounced=unannounced or None,
         earlier=earlier or None,
-        strata=tuple(of_key.stratum(key) for key, of_key in sorted(strata.items())) if has_strata else None,
-        null_patterns=total.null_patterns(),
-        pairs=total.pairs(),
+        strata=tuple(Stratum(key=key, **sums.fields()) for key, sums in sorted(strata.items())) if has_strata else None,
         scores=tuple(tuple(mine.tolist()) for mine in scores) or None,
         problems=problems,
         objects=objects,
@@ -210,7 +190,7 @@ def add_strata(key: str, strata: Sequence[Stratum]) -> Stratum:
     total = _RowsSum(strata[0])
     for stratum in strata[1:]:
         total.add(stratum)
-    return total.stratum(key)
+    return Stratum(key=key, **total.fields())
 
 
 def _join(sums: _FeatureSum | None, part: FeatureCounts | None) -> _FeatureSum | None:
@@ -373,10 +353,10 @@ def count_columns(
     window = WindowTally(grid)
     for start in range(0, rows, _BLOCK_ROWS):
         stop = min(start + _BLOCK_ROWS, rows)
-        block = {name: _cut(columns[name], start, stop) for name in grid.names}
+        block = {name: columns[name][start:stop] for name in grid.names}
         groups = window.add(block, stop - start, None if times is None else times[start:stop])
         if predictions is not None:
-            predicted = _cut(predictions, start, stop)
+            predicted = predictions[start:stop]
             window.add_predictions(prediction_columns(predicted, baseline), groups)
             window.add_scores(predicted)
     known = None if times is None else times[~np.isnat(times)]
@@ -393,12 +373,8 @@ def empty(baseline: Baseline) -> Counts:
 def _counts(window: WindowTally, grid: Grid, **facts: Any) -> Counts:
     return Counts(
         baseline_sha256=grid.sha256,
-        features=window.features(),
-        prediction=window.prediction(),
-        predictions=window.predictions(),
+        **window.fields(None),
         strata=window.strata(),
-        null_patterns=window.null_patterns(),
-        pairs=window.pairs(),
         scores=window.scores(),
         **facts,
     )
@@ -444,13 +420,7 @@ def _length(
     given = {name: columns[name] for name in names}
     given |= {} if predictions is None else {"predictions": predictions}
     given |= {} if times is None else {"times": times}
-    sizes = {name: len(v.codes) if isinstance(v, Coded) else len(v) for name, v in given.items()}
-    if len(set(sizes.values())) > 1:
-        raise ValueError(f"columns must have one length, got {', '.join(f'{n!r} of {s}' for n, s in sizes.items())}")
-    return next(iter(sizes.values()), 0)
-
-
-def _cut(values: Column, start: int, stop: int) -> Column:
-    if start == 0 and stop == (len(values.codes) if isinstance(values, Coded) else len(values)):
-        return values
-    return Coded(values.codes[start:stop], values.levels) if isinstance(values, Coded) else values[start:stop]
+    rows, problem = one_length(given)
+    if problem is not None:
+        raise ValueError(problem)
+    return rows

@@ -11,7 +11,14 @@ from mlops_runtime.contracts.monitor import Baseline, Condition
 from mlops_runtime.contracts.rollout import TakenBack, is_among
 from mlops_runtime.monitor.counting.announced import IsAnnounced, never_announced
 from mlops_runtime.monitor.counting.baseline import BaselineError, Predicted, Type, fit_baseline
-from mlops_runtime.monitor.counting.baseline_cells import NOT_A_NUMBER, Coded, Column, LevelCodes, to_numbers
+from mlops_runtime.monitor.counting.baseline_cells import (
+    NOT_A_NUMBER,
+    Coded,
+    Column,
+    LevelCodes,
+    finite_numbers,
+    to_numbers,
+)
 from mlops_runtime.monitor.counting.capture_lines import Call, LineReader
 from mlops_runtime.monitor.counting.prediction_columns import numbers_of, predicted_classes
 from mlops_runtime.monitor.counting.problems import sentence
@@ -165,7 +172,7 @@ class _Columns:
     def _values(self) -> npt.NDArray[np.float32]:
         """Return the predictions of the buffered rows, of shape (rows, width) if they are lists."""
         if self._width is None:
-            return _finite(self._predictions)
+            return finite_numbers(self._predictions)
         missing = [float("nan")] * self._width
         lists = [numbers_of(value, self._width) or missing for value in self._predictions]
         with np.errstate(over="ignore"):
@@ -185,11 +192,6 @@ class _Columns:
         self._calls.append(np.array(self._call_of, dtype=np.int32))
         self._times.append(np.array(self._time_of, dtype="datetime64[s]"))
         self._clear()
-
-
-def _finite(values: Column) -> npt.NDArray[np.float32]:
-    numbers = to_numbers(values)
-    return np.where(np.isinf(numbers), np.float32(np.nan), numbers)
 
 
 def _joined(parts: Sequence[npt.NDArray[Any]], kind: Any) -> npt.NDArray[Any]:

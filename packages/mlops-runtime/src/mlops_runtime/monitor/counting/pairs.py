@@ -160,11 +160,8 @@ def pair_baseline(
     own = None if clusters is None else clusters[kept]
     effects = design_effects(found[kept], counter.size, own)
     within = None if strata is None else design_effects(found[kept], counter.size, own, strata[kept])
-    return PairBaseline(
-        first=first,
-        second=second,
-        first_groups=empty.first_groups,
-        second_groups=empty.second_groups,
+    return replace(
+        empty,
         counts=tuple(np.bincount(found[kept], minlength=counter.size).tolist()),
         overdispersion=effects.mean,
         overdispersion_spread=None if clusters is None else effects.spread,

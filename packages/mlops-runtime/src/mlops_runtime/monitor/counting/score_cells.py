@@ -71,7 +71,7 @@ def score_cells(predictions: Column, baseline: Baseline) -> list[Cells]:
     if baseline.classes is None and baseline.outputs is None:
         cells = number_cells(to_numbers(predictions), edges_of(scores[0]))
         return [np.minimum(cells, len(scores[0].counts) - 1)]
-    listed = [None] * len(predictions.codes) if isinstance(predictions, Coded) else predictions
+    listed = [None] * len(predictions) if isinstance(predictions, Coded) else predictions
     numbers = [numbers_of(value, len(scores)) for value in listed]
     given = np.array([value is not None for value in numbers], dtype=np.bool_)
     table = np.array([value for value in numbers if value is not None], dtype=np.float64).reshape(-1, len(scores))

@@ -9,14 +9,14 @@ Discrete and Computational Geometry 18.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from mlops_runtime.contracts import content_hash
-from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline, FeatureCounts, PairBaseline, PairCounts, Stratum
+from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline, FeatureCounts, PairCounts, Stratum
 from mlops_runtime.monitor.counting.baseline_cells import (
     NOT_A_NUMBER,
     Cells,
@@ -297,7 +297,7 @@ class WindowTally:
         """
         if not self._predicted or not columns:
             return
-        size = len(columns[0].codes) if isinstance(columns[0], Coded) else len(columns[0])
+        size = len(columns[0])
         if size == 0:
             return
         if groups is None and self._groups > 1:
@@ -314,57 +314,30 @@ class WindowTally:
         """Return the counts of the scores; None without an estimator."""
         return tuple(tuple(counts.tolist()) for counts in self._scores) or None
 
-    def features(self) -> tuple[FeatureCounts, ...]:
-        """Return the counts of the features."""
-        return tuple(feature.result(None) for feature in self._features)
-
-    def prediction(self) -> FeatureCounts | None:
-        """Return the counts of the predictions; None where there are several, or none."""
-        return None if self._grid.baseline.prediction is None else self._predicted[0].result(None)
-
-    def predictions(self) -> tuple[FeatureCounts, ...] | None:
-        """Return the counts of several predictions; None where there is one, or none."""
-        return None if self._grid.baseline.predictions is None else tuple(each.result(None) for each in self._predicted)
-
-    def null_patterns(self) -> FeatureCounts | None:
-        """Return the counts of the null patterns."""
-        return None if self._patterns is None else self._patterns.result(None)
-
-    def pairs(self) -> tuple[PairCounts, ...] | None:
-        """Return the tables of the pairs; None if the baseline has none."""
-        counted = zip(self._grid.baseline.pairs or (), self._pairs, strict=True)
-        return tuple(_pair_counts(pair, counter.counts.sum(axis=0)) for pair, counter in counted) or None
-
-    def _pairs_of(self, group: int) -> tuple[PairCounts, ...] | None:
-        counted = zip(self._grid.baseline.pairs or (), self._pairs, strict=True)
-        kept = (_pair_counts(pair, counter.counts[group]) for pair, counter in counted if pair.given is not None)
-        return tuple(kept) or None
+    def fields(self, group: int | None) -> dict[str, Any]:
+        """Return the counts that a window and a stratum have in common, of a group; None for all."""
+        baseline, tables = self._grid.baseline, []
+        for pair, counter in zip(baseline.pairs or (), self._pairs, strict=True):
+            if group is None or pair.given is not None:
+                counts = counter.counts.sum(axis=0) if group is None else counter.counts[group]
+                tables.append(PairCounts(first=pair.first, second=pair.second, counts=tuple(counts.tolist())))
+        predicted = tuple(each.result(group) for each in self._predicted)
+        return {
+            "features": tuple(feature.result(group) for feature in self._features),
+            "prediction": None if baseline.prediction is None else predicted[0],
+            "predictions": None if baseline.predictions is None else predicted,
+            "null_patterns": None if self._patterns is None else self._patterns.result(group),
+            "pairs": tuple(tables) or None,
+        }
 
     def strata(self) -> tuple[Stratum, ...] | None:
         """Return the counts of the strata that have rows; None without conditions."""
         if self._grid.keys is None:
             return None
-        return tuple(self._strata())
-
-    def _strata(self) -> Iterator[Stratum]:
-        baseline = self._grid.baseline
-        for group, key in enumerate(self._grid.strata):
-            if rows := int(self._rows[group]):
-                yield Stratum(
-                    key=key,
-                    rows=rows,
-                    features=tuple(feature.result(group) for feature in self._features),
-                    prediction=None if baseline.prediction is None else self._predicted[0].result(group),
-                    predictions=None
-                    if baseline.predictions is None
-                    else tuple(p.result(group) for p in self._predicted),
-                    null_patterns=None if self._patterns is None else self._patterns.result(group),
-                    pairs=self._pairs_of(group),
-                )
-
-
-def _pair_counts(pair: PairBaseline, counts: Cells) -> PairCounts:
-    return PairCounts(first=pair.first, second=pair.second, counts=tuple(counts.tolist()))
+        keys = enumerate(self._grid.strata)
+        return tuple(
+            Stratum(key=key, rows=rows, **self.fields(group)) for group, key in keys if (rows := int(self._rows[group]))
+        )
 
 
 def _not_finite(numbers: Numbers) -> tuple[int, int, int]:

@@ -18,7 +18,7 @@ Estimation (2007), 4, for the jackknife over groups of clusters.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from mlops_runtime.monitor.counting.baseline_cells import (
     Coded,
     Column,
     LevelCells,
+    Numbers,
     edges_of,
     number_cells,
     to_numbers,
@@ -187,7 +188,7 @@ def _usable(rows: Rows, baseline: Baseline) -> Mask:
 
 def _take(values: Column, chosen: Cells) -> Column:
     if isinstance(values, Coded):
-        return Coded(values.codes[chosen], values.levels)
+        return values[chosen]
     return np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object)[chosen]
 
 
@@ -214,34 +215,26 @@ def _feature_cells(feature: FeatureBaseline, values: Column) -> Cells:
 
 
 def _scores(rows: Rows, baseline: Baseline, threshold: float) -> tuple[list[FeatureBaseline], list[Cells]]:
-    narrow = rows.prediction.astype(np.float32)
-    if baseline.classes is None and baseline.outputs is None:
-        edges = score_edges(narrow, threshold if baseline.target == "classification" else None)
-        score = FeatureBaseline(
-            name="prediction", type="number", edges=edges, counts=(0,) * (len(edges) + 2), bounded=True
-        )
-        return [score], [number_cells(narrow, edges_of(score))]
-    scores = []
+    narrow, every = rows.prediction.astype(np.float32), np.ones(len(rows), dtype=np.bool_)
     if baseline.outputs is not None:
-        for place, name in enumerate(baseline.outputs):
-            edges = score_edges(narrow[:, place])
-            counts = (0,) * (len(edges) + 2)
-            scores.append(
-                FeatureBaseline(name=f"prediction/{name}", type="number", edges=edges, counts=counts, bounded=True)
-            )
-        return scores, output_cells(narrow, np.ones(len(narrow), dtype=np.bool_), tuple(scores))
-    for place, name in enumerate(baseline.classes or ()):
-        edges = score_edges(narrow[:, place])
-        counts = (0,) * (2 * (len(edges) + 1) + 1)
-        scores.append(FeatureBaseline(name=name, type="number", edges=edges, counts=counts, bounded=True))
-    return scores, class_cells(narrow, np.ones(len(narrow), dtype=np.bool_), tuple(scores))
+        scores = [_score(f"prediction/{name}", narrow[:, place]) for place, name in enumerate(baseline.outputs)]
+        return scores, output_cells(narrow, every, tuple(scores))
+    if baseline.classes is not None:
+        scores = [_score(name, narrow[:, place], halves=2) for place, name in enumerate(baseline.classes)]
+        return scores, class_cells(narrow, every, tuple(scores))
+    score = _score("prediction", narrow, threshold=threshold if baseline.target == "classification" else None)
+    return [score], [number_cells(narrow, edges_of(score))]
+
+
+def _score(name: str, values: Numbers, *, threshold: float | None = None, halves: int = 1) -> FeatureBaseline:
+    """Return a score whose cells are still empty; that of a class has two halves."""
+    edges = score_edges(values, threshold)
+    counts = (0,) * (halves * (len(edges) + 1) + 1)
+    return FeatureBaseline(name=name, type="number", edges=edges, counts=counts, bounded=True)
 
 
 def _counted(score: FeatureBaseline, cells: Cells) -> FeatureBaseline:
-    counts = np.bincount(cells, minlength=len(score.counts))
-    return FeatureBaseline(
-        name=score.name, type="number", edges=score.edges, counts=tuple(counts.tolist()), bounded=True
-    )
+    return replace(score, counts=tuple(np.bincount(cells, minlength=len(score.counts)).tolist()))
 
 
 def _losses(rows: Rows, baseline: Baseline, threshold: float) -> dict[str, Wide]:
