@@ -23,7 +23,7 @@ def test_a_region_without_prices_is_refused() -> None:
     """The message contains the known Regions."""
     with pytest.raises(PriceError, match=r"eu-south-2.*us-west-2"):
         hourly_prices("eu-south-2")
-    assert hourly_prices("eu-west-1").hour(KEY) == pytest.approx(1 / 730)
+    assert hourly_prices("eu-west-1").hourly[KEY] == pytest.approx(1 / 730)
 
 
 @pytest.mark.parametrize("region", REGIONS)
@@ -32,8 +32,8 @@ def test_every_kind_of_a_step_has_a_price_of_the_table(region: str) -> None:
     prices, table = hourly_prices(region), price_table(region)
 
     assert (prices.region, prices.date) == (region, table.date)
-    assert prices.hour(INSTANCE) == table.hosting_hour[INSTANCE] > 0
-    assert prices.hour(NETWORK_ENDPOINT) == table.usd["interface_endpoint_hour"] > 0
+    assert prices.hourly[INSTANCE] == table.hosting_hour[INSTANCE] > 0
+    assert prices.hourly[NETWORK_ENDPOINT] == table.usd["interface_endpoint_hour"] > 0
 
 
 @pytest.mark.parametrize(("hours", "billed"), [(0.0, 0), (0.01, 1), (1.0, 1), (1.5, 2)])

@@ -36,6 +36,11 @@ class Names:
         """Tags of all resources that support tags."""
         return {TAG: self.unit}
 
+    @property
+    def tag_list(self) -> list[dict[str, str]]:
+        """The tags as the ``Tags`` of most requests."""
+        return [{"Key": key, "Value": value} for key, value in self.tags.items()]
+
 
 def names(account: str, region: str) -> Names:
     """Return the names in an account and region. A user's own unit is unlikely to start with ``verify-`` and six hash digits.

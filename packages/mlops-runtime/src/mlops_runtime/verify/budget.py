@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from mlops_runtime.price.monthly_price import HOURS
 from mlops_runtime.price.price_table import price_table
 from mlops_runtime.verify.problems import BudgetError
 
 NETWORK_ENDPOINT, KEY = "interface endpoint", "key"
-_HOURS = 730  # of a month, as in the price table
 WHOLE_HOURS = frozenset(
     {NETWORK_ENDPOINT}
 )  # https://aws.amazon.com/privatelink/pricing/: partial hours are billed as full
@@ -24,14 +24,6 @@ class HourlyPrices:
     # USD an hour by kind: `interface endpoint` in a zone, `key`, and instance types of endpoints
     hourly: Mapping[str, float]
 
-    def hour(self, kind: str) -> float:
-        """Return USD an hour for one resource of a kind.
-
-        Raises:
-            KeyError: If the kind is not in the table.
-        """
-        return self.hourly[kind]
-
     def cost(self, kind: str, *, count: int, hours: float) -> float:
         """Return USD for resources of a kind over some hours, with AWS's rounding.
 
@@ -40,7 +32,7 @@ class HourlyPrices:
             0.08
         """
         billed = math.ceil(hours) if kind in WHOLE_HOURS else hours
-        return self.hour(kind) * count * billed
+        return self.hourly[kind] * count * billed
 
 
 def hourly_prices(region: str) -> HourlyPrices:
@@ -50,7 +42,7 @@ def hourly_prices(region: str) -> HourlyPrices:
         PriceError: If the table does not have the region; names those that it has.
     """
     table = price_table(region)
-    named = {NETWORK_ENDPOINT: table.usd["interface_endpoint_hour"], KEY: table.usd["key_month"] / _HOURS}
+    named = {NETWORK_ENDPOINT: table.usd["interface_endpoint_hour"], KEY: table.usd["key_month"] / HOURS}
     return HourlyPrices(region=region, date=table.date, hourly={**table.hosting_hour, **named})
 
 

@@ -28,14 +28,9 @@ def region_has_services(place: Place, template: Template) -> str:
     """
     wanted = template.interface_services()
     found: dict[str, set[str]] = {}
-    token: dict[str, str] = {}
-    while True:
-        answer = place.client("ec2").describe_vpc_endpoint_services(**token)
-        for detail in answer["ServiceDetails"]:
+    for page in place.client("ec2").get_paginator("describe_vpc_endpoint_services").paginate():
+        for detail in page["ServiceDetails"]:
             found[detail["ServiceName"]] = set(detail.get("AvailabilityZones", ()))
-        if not answer.get("NextToken"):
-            break
-        token = {"NextToken": answer["NextToken"]}
     missing = [name for name in wanted if name not in found]
     if missing:
         raise VerifyError(

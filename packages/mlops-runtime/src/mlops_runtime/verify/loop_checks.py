@@ -67,8 +67,7 @@ class LoopChecks:
         self._served = self._packages.register(times(_FIRST))
         ended = self._approve(self._served)
         expect(ended["status"] == "SUCCEEDED", f"the deployment ended {ended.get('error')}: {ended.get('cause')}")
-        answer = self._invoke()
-        expect(abs(answer - _FIRST * _X) < 1e-3, f"it answers {answer}, not {_FIRST * _X}")
+        self._answers(_FIRST * _X)
         return f"in service and right {time.monotonic() - started:.0f} s after the approval"
 
     def capture_arrives(self) -> str:
@@ -107,8 +106,7 @@ class LoopChecks:
             ended = self._approve(self._packages.register(times(_SECOND)))
         expect(ended["status"] == "SUCCEEDED", f"the rollout ended {ended.get('error')}: {ended.get('cause')}")
         expect(self._config() != config, "the old endpoint config still serves")
-        answer = self._invoke()
-        expect(abs(answer - _SECOND * _X) < 1e-3, f"it answers {answer}, not {_SECOND * _X}")
+        self._answers(_SECOND * _X)
         return f"{traffic.answered} calls answered, {traffic.refused} failed"
 
     def metrics_by_config(self) -> str:
@@ -138,8 +136,7 @@ class LoopChecks:
             f"it ended {ended['status']} {ended.get('error')}: {ended.get('cause')}",
         )
         expect(self._config() == config, "the endpoint does not serve the old config")
-        answer = self._invoke()
-        expect(abs(answer - _SECOND * _X) < 1e-3, f"it answers {answer}, not {_SECOND * _X}")
+        self._answers(_SECOND * _X)
         if not traffic.refused:
             raise NoEvidenceError(f"it rolled back before a call reached the failing model: {ended.get('cause')}")
         return f"{traffic.answered} calls answered, {traffic.refused} failed, then rolled back: {ended.get('cause')}"
@@ -191,6 +188,10 @@ class LoopChecks:
             Body=json.dumps({"instances": [{"x": _X}]}),
         )
         return float(json.loads(answer["Body"].read())["predictions"][0])
+
+    def _answers(self, expected: float) -> None:
+        answer = self._invoke()
+        expect(abs(answer - expected) < 1e-3, f"it answers {answer}, not {expected}")
 
     def _executions(self) -> "list[ExecutionListItemTypeDef]":
         listed = self._machines.list_executions(stateMachineArn=self._machine, maxResults=100)["executions"]

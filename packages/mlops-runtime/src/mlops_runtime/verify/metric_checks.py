@@ -36,7 +36,7 @@ class MetricChecks:
             Threshold=1.0,
             EvaluationPeriods=1,
             TreatMissingData="missing",  # so that without a number the alarm stays in INSUFFICIENT_DATA
-            Tags=[{"Key": key, "Value": value} for key, value in self._place.names.tags.items()],
+            Tags=self._place.names.tag_list,
         )
 
         def state() -> str:

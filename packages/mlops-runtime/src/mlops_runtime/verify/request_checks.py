@@ -44,7 +44,7 @@ class RequestChecks:
         self._served, self._beat = served, beat
         self._sagemaker, self._endpoint = place.client("sagemaker"), deployed.outputs["EndpointName"]
         self._name = f"{place.names.unit}-asked"
-        self._tags = [{"Key": key, "Value": value} for key, value in place.names.tags.items()]
+        self._tags = place.names.tag_list
 
     def rollback_alarms_must_exist(self) -> str:
         """UpdateEndpoint with an absent alarm, then with one that the execution role may not describe."""

@@ -259,9 +259,7 @@ class Verification:
             verdict, text = Verdict.PASSED, check()
         except NoEvidenceError as error:
             verdict, text = Verdict.SKIPPED, str(error)
-        except CheckError as error:
-            verdict, text = Verdict.FAILED, str(error)
-        except ClientError as error:
+        except (CheckError, ClientError) as error:
             if is_cut_off(error):
                 raise
             verdict, text = Verdict.FAILED, str(error)

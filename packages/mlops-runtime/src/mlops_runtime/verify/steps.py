@@ -134,4 +134,4 @@ def ahead(step: Step, running: Mapping[str, int], prices: HourlyPrices) -> float
     """Return USD that a step may cost: existing resources and its own, each for its maximum time."""
     hours = step.minutes / 60
     things = [*running.items(), *step.keeps.items(), *step.meanwhile.items()]
-    return sum(prices.hour(kind) * count * hours for kind, count in things)
+    return sum(prices.hourly[kind] * count * hours for kind, count in things)

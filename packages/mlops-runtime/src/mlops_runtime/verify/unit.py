@@ -53,7 +53,7 @@ class Unit:
 
     def __init__(self, place: Place, journal: Journal, beat: Callable[[], None]) -> None:
         self._place, self._journal, self._beat = place, journal, beat
-        self._cloudformation = place.client("cloudformation")
+        self._cloudformation, self._name = place.client("cloudformation"), place.names.stack
 
     def upload(self, files: Sequence[File]) -> None:
         """Create the bucket and upload the assembly's files.
@@ -87,8 +87,7 @@ class Unit:
                 "RestrictPublicBuckets": True,
             },
         )
-        tags = [{"Key": key, "Value": value} for key, value in place.names.tags.items()]
-        s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
+        s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": place.names.tag_list})
         for file in files:
             s3.put_object(Bucket=bucket, Key=file.key, Body=file.read())
             self._beat()
@@ -99,12 +98,11 @@ class Unit:
         Raises:
             CheckError: If CloudFormation rejects the template.
         """
-        name = self._place.names.stack
         try:
             changes = self._change_set(template_key)
         finally:
-            self._end(name)
-            self._journal.removed("stack", name)
+            self.delete()
+            self._journal.removed("stack", self._name)
         return f"{changes} resources would be added"
 
     def keeps_its_tags(self) -> str:
@@ -115,8 +113,7 @@ class Unit:
             NoEvidenceError: If ABAC cannot be enabled.
         """
         place, s3 = self._place, self._place.client("s3")
-        bucket = place.names.bucket
-        tags = [{"Key": key, "Value": value} for key, value in place.names.tags.items()]
+        bucket, tags = place.names.bucket, place.names.tag_list
         code = _code_of(lambda: s3.put_bucket_abac(Bucket=bucket, AbacStatus={"Status": "Enabled"}))
         if code is not None:
             raise NoEvidenceError(f"PutBucketAbac is refused as {code}")
@@ -139,9 +136,8 @@ class Unit:
         Raises:
             CheckError: If CloudFormation rejects the template.
         """
-        name = self._place.names.stack
         self._change_set(template_key)
-        self._cloudformation.execute_change_set(StackName=name, ChangeSetName=name)
+        self._cloudformation.execute_change_set(StackName=self._name, ChangeSetName=self._name)
 
     def refuses_a_second_operation(self, template_key: str) -> str:
         """Request another change set while the stack is being created.
@@ -150,22 +146,20 @@ class Unit:
             CheckError: If CloudFormation accepts it.
             NoEvidenceError: If the creation has already ended.
         """
-        place, client = self._place, self._cloudformation
-        name = place.names.stack
 
         def status() -> str:
-            described = self._describe(name)
+            described = self._describe()
             return _REVIEW if described is None else described["StackStatus"]
 
         def begun() -> str | None:
             found = status()
             return None if found == _REVIEW else found
 
-        began = place.wait(begun, "the stack's creation", beat=self._beat)
+        began = self._place.wait(begun, "the stack's creation", beat=self._beat)
         words = refused(
-            lambda: client.create_change_set(
-                StackName=name,
-                ChangeSetName=f"{name}-second",
+            lambda: self._cloudformation.create_change_set(
+                StackName=self._name,
+                ChangeSetName=f"{self._name}-second",
                 ChangeSetType="UPDATE",
                 Capabilities=CAPABILITIES,
                 TemplateURL=self._url(template_key),
@@ -185,7 +179,7 @@ class Unit:
         Raises:
             CheckError: If it differs; names the first differing part.
         """
-        answer = self._cloudformation.get_template(StackName=self._place.names.stack, TemplateStage="Original")
+        answer = self._cloudformation.get_template(StackName=self._name, TemplateStage="Original")
         body, uploaded = answer["TemplateBody"], json.loads(template)
         found = json.loads(body) if isinstance(body, str) else body
         if json.dumps(found) != json.dumps(uploaded):
@@ -202,17 +196,16 @@ class Unit:
         Raises:
             CheckError: If it fails; names the first failed resources.
         """
-        name = self._place.names.stack
-        status = self._settled(name)
+        status = self._settled()
         if status != "CREATE_COMPLETE":
-            raise CheckError(f"the stack ended as {status}: {self._reasons(name)}")
-        described = self._describe(name)
+            raise CheckError(f"the stack ended as {status}: {self._reasons()}")
+        described = self._describe()
         outputs = [] if described is None else described.get("Outputs", [])
         return {row["OutputKey"]: row["OutputValue"] for row in outputs}
 
     def functions(self) -> list[str]:
         """Return the names of the stack's functions."""
-        pages = self._cloudformation.get_paginator("list_stack_resources").paginate(StackName=self._place.names.stack)
+        pages = self._cloudformation.get_paginator("list_stack_resources").paginate(StackName=self._name)
         return [
             row["PhysicalResourceId"]
             for page in pages
@@ -221,17 +214,30 @@ class Unit:
         ]
 
     def delete(self) -> str | None:
-        """Delete the stack, and return the reason if it cannot be deleted, else ``None``."""
-        return self._end(self._place.names.stack)
+        """Delete the stack, with retries, and return the reason if resources cannot be deleted, else ``None``."""
+        why = None
+        for _ in range(_ATTEMPTS):
+            described = self._describe()
+            if described is None:
+                return None
+            # the creation of a stack is awaited first: resources that it creates after the deletion would stay
+            stack_id = described["StackId"]
+            if self._settled(stack_id) == "DELETE_COMPLETE":
+                return None
+            self._cloudformation.delete_stack(StackName=stack_id)
+            status = self._settled(stack_id)
+            if status == "DELETE_COMPLETE":
+                return None
+            why = f"the stack ended as {status}: {self._reasons(stack_id)}"
+        return why
 
     def exists(self) -> bool:
         """Return whether the stack exists."""
-        return self._describe(self._place.names.stack) is not None
+        return self._describe() is not None
 
     def _change_set(self, template_key: str) -> int:
         """Create a change set for a new stack, and return the number of its changes."""
-        place, client = self._place, self._cloudformation
-        name = place.names.stack
+        place, client, name = self._place, self._cloudformation, self._name
         self._journal.make("stack", name)
         try:
             client.create_change_set(
@@ -239,7 +245,7 @@ class Unit:
                 ChangeSetName=name,
                 ChangeSetType="CREATE",
                 Capabilities=CAPABILITIES,
-                Tags=[{"Key": key, "Value": value} for key, value in place.names.tags.items()],
+                Tags=place.names.tag_list,
                 TemplateURL=self._url(template_key),
             )
         except ClientError as error:
@@ -261,35 +267,17 @@ class Unit:
         place = self._place
         return f"{place.client('s3').meta.endpoint_url.rstrip('/')}/{place.names.bucket}/{key}"
 
-    def _end(self, name: str) -> str | None:
-        """Delete a stack, with retries if resources could not be deleted."""
-        why = None
-        for _ in range(_ATTEMPTS):
-            described = self._describe(name)
-            if described is None:
-                return None
-            # the creation of a stack is awaited first: resources that it creates after the deletion would stay
-            status = self._settled(name, described["StackId"])
-            if status == "DELETE_COMPLETE":
-                return None
-            self._cloudformation.delete_stack(StackName=described["StackId"])
-            status = self._settled(name, described["StackId"])
-            if status == "DELETE_COMPLETE":
-                return None
-            why = f"the stack ended as {status}: {self._reasons(described['StackId'])}"
-        return why
-
-    def _settled(self, name: str, stack_id: str | None = None) -> str:
+    def _settled(self, stack_id: str | None = None) -> str:
         def settled() -> str | None:
-            described = self._describe(stack_id or name)
+            described = self._describe(stack_id)
             status = "DELETE_COMPLETE" if described is None else str(described["StackStatus"])
             return None if status.endswith("_IN_PROGRESS") and status != _REVIEW else status
 
-        return self._place.wait(settled, f"the end of what happens to stack {name}", beat=self._beat)
+        return self._place.wait(settled, f"the end of what happens to stack {self._name}", beat=self._beat)
 
-    def _reasons(self, name: str) -> str:
+    def _reasons(self, stack_id: str | None = None) -> str:
         with contextlib.suppress(ClientError):
-            events = self._cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+            events = self._cloudformation.describe_stack_events(StackName=stack_id or self._name)["StackEvents"]
             failed = [event for event in reversed(events) if event["ResourceStatus"].endswith("_FAILED")]
             return "; ".join(
                 f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
@@ -297,9 +285,9 @@ class Unit:
             )
         return "no events"
 
-    def _describe(self, name: str) -> "StackTypeDef | None":
+    def _describe(self, stack_id: str | None = None) -> "StackTypeDef | None":
         try:
-            found = self._cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+            found = self._cloudformation.describe_stacks(StackName=stack_id or self._name)["Stacks"][0]
         except ClientError as error:
             if "does not exist" in str(error):
                 return None
