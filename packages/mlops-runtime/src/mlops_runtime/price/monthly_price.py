@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from mlops_runtime.changes.template import Template, unknown
@@ -119,15 +119,13 @@ def monthly_price(template: Template, table: PriceTable) -> MonthlyPrice:
 
 
 def _network(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Iterator[PriceLine]:
-    endpoints = {
-        name: properties
-        for name, properties in by_type["AWS::EC2::VPCEndpoint"].items()
-        if properties.get("VpcEndpointType") == "Interface"
-    }
-    hours = {name: _length(properties.get("SubnetIds")) * HOURS for name, properties in endpoints.items()}
-    for zones, names in _grouped({name: count // HOURS for name, count in hours.items()}):
+    endpoints: dict[int, list[str]] = defaultdict(list)  # by their number of zones
+    for name, properties in by_type["AWS::EC2::VPCEndpoint"].items():
+        if properties.get("VpcEndpointType") == "Interface":
+            endpoints[_length(properties.get("SubnetIds"))].append(name)
+    for zones, names in sorted(endpoints.items()):
         price = len(names) * zones * HOURS * table.usd["interface_endpoint_hour"]
-        yield _line(f"{_counted(len(names), 'interface endpoint')} in {_counted(zones, 'zone')}", names, price)
+        yield _line(f"{_counted(len(names), 'interface endpoint')} in {_counted(zones, 'zone')}", tuple(names), price)
     balancers = tuple(by_type["AWS::ElasticLoadBalancingV2::LoadBalancer"])
     if balancers:
         price = len(balancers) * HOURS * table.usd["load_balancer_hour"]
@@ -140,12 +138,8 @@ def _keys(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Iterat
         price = table.usd["key_month"]
         # the first two rotations of a key each cost as much as another key: https://aws.amazon.com/kms/pricing/
         rotated = sum(str(properties.get("EnableKeyRotation")).lower() == "true" for properties in keys.values())
-        yield PriceLine(
-            what=_counted(len(keys), "key") + (", up to two rotations each" if rotated else ""),
-            resources=tuple(keys),
-            low=round(len(keys) * price, 2),
-            high=round((len(keys) + 2 * rotated) * price, 2),
-        )
+        what = _counted(len(keys), "key") + (", up to two rotations each" if rotated else "")
+        yield _line(what, tuple(keys), (len(keys) + 2 * rotated) * price, low=len(keys) * price)
 
 
 def _watching(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Iterator[PriceLine]:
@@ -164,15 +158,13 @@ def _watching(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> It
     for name, properties in by_type["AWS::Lambda::Function"].items():
         variables = properties.get("Environment", {}).get("Variables", {})
         if {"PIPELINE", "RETRAIN_MACHINE_ARN", "RETRAINING_TABLE"} <= set(variables):
-            high = round(len(COUNTED) * table.usd["metric_month"], 2)
             what = f"up to {_counted(len(COUNTED), 'metric')} of a guard's decisions"
-            yield PriceLine(what=what, resources=(name,), low=0.0, high=high)
+            yield _line(what, (name,), len(COUNTED) * table.usd["metric_month"], low=0.0)
         spec = _read(MonitorSpec, variables.get("MONITOR"))
         if spec is not None:
             count = len(metric_names(spec))
-            high = round(count * table.usd["metric_month"], 2)
             what = f"up to {_counted(count, 'metric')} of a monitor"
-            yield PriceLine(what=what, resources=(name,), low=0.0, high=high, is_serving=True)
+            yield _line(what, (name,), count * table.usd["metric_month"], low=0.0, is_serving=True)
 
 
 def _standing(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Iterator[PriceLine]:
@@ -180,12 +172,12 @@ def _standing(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> It
     if mappings:
         high = len(mappings) * POLLS / 1e6 * table.usd["queue_million_requests"]
         what = f"polling of {_counted(len(mappings), 'queue')}, free below a million requests of the account"
-        yield PriceLine(what=what, resources=mappings, low=0.0, high=round(high, 2))
+        yield _line(what, mappings, high, low=0.0)
     groups = tuple(by_type["AWS::Logs::LogGroup"])
     if groups:
         high = len(groups) * LOG_GB * table.usd["log_gb"]
         what = f"{_counted(len(groups), 'log group')} at up to {LOG_GB} GB each"
-        yield PriceLine(what=what, resources=groups, low=0.0, high=round(high, 2))
+        yield _line(what, groups, high, low=0.0)
 
 
 def _doors(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Iterator[PriceLine]:
@@ -200,13 +192,13 @@ def _doors(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> Itera
     if apis:
         each = table.usd["api_million_requests"] + (table.usd["firewall_million_requests"] if firewalls else 0)
         what = f"up to a million calls of {_counted(len(apis), 'API')} at {each:.2f}"
-        yield PriceLine(what=what, resources=apis, low=0.0, high=round(len(apis) * each, 2), is_serving=True)
+        yield _line(what, apis, len(apis) * each, low=0.0, is_serving=True)
     for name, properties in by_type["AWS::Lambda::Function"].items():
         if set(properties.get("Environment", {}).get("Variables", {})) >= _CONSOLE:
             seconds = ANSWER_SECONDS * float(properties.get("MemorySize", 128)) / 1024
             high = seconds * table.usd["function_million_gb_seconds"] + table.usd["function_million_requests"]
             what = f"up to a million calls of a console, of {ANSWER_SECONDS:g} seconds: about 20 people all day"
-            yield PriceLine(what=what, resources=(name,), low=0.0, high=round(high, 2), is_serving=True)
+            yield _line(what, (name,), high, low=0.0, is_serving=True)
 
 
 def _fleet(name: str, spec: ServingSpec, table: PriceTable, unpriced: list[str]) -> Iterator[PriceLine]:
@@ -233,22 +225,13 @@ def _fleet(name: str, spec: ServingSpec, table: PriceTable, unpriced: list[str])
             bounds = (spec.scaling.minimum + others, spec.scaling.maximum + others)
         month = HOURS * table.hosting_hour[kind]
         number = _counted(bounds[0], kind) if bounds[0] == bounds[1] else f"{bounds[0]} to {_counted(bounds[1], kind)}"
-        yield PriceLine(
-            what=f"{number} of {spec.endpoint}",
-            resources=(name,),
-            low=round(bounds[0] * month, 2),
-            high=round(bounds[1] * month, 2),
-            is_serving=True,
-        )
+        yield _line(f"{number} of {spec.endpoint}", (name,), bounds[1] * month, low=bounds[0] * month, is_serving=True)
         hours = spec.rollout.maximum / 3600
         each = bounds[1] * hours * table.hosting_hour[kind]
-        yield PriceLine(
-            what=f"second fleet of up to {ROLLOUTS} rollouts, each at most {spec.rollout.maximum // 60} min and {each:.2f}",
-            resources=(name,),
-            low=0.0,
-            high=round(ROLLOUTS * each, 2),
-            is_serving=True,
+        what = (
+            f"second fleet of up to {ROLLOUTS} rollouts, each at most {spec.rollout.maximum // 60} min and {each:.2f}"
         )
+        yield _line(what, (name,), ROLLOUTS * each, low=0.0, is_serving=True)
 
 
 def _variants(name: str, properties: Mapping[str, Any], table: PriceTable, unpriced: list[str]) -> Iterator[PriceLine]:
@@ -262,9 +245,8 @@ def _variants(name: str, properties: Mapping[str, Any], table: PriceTable, unpri
         if unknown(kind) or not str(count).isdigit() or kind not in table.hosting_hour:
             unpriced.append(f"{name}: no price for {kind} in {table.region}")
             continue
-        price = round(int(count) * HOURS * table.hosting_hour[kind], 2)
-        what = f"{_counted(int(count), kind)} of {name}"
-        yield PriceLine(what=what, resources=(name,), low=price, high=price, is_serving=True)
+        price = int(count) * HOURS * table.hosting_hour[kind]
+        yield _line(f"{_counted(int(count), kind)} of {name}", (name,), price, is_serving=True)
 
 
 def _serving_spec(value: Any) -> ServingSpec | None:
@@ -293,19 +275,16 @@ def _per_metric(period: object) -> int:
     return 3 if str(period).isdigit() and int(str(period)) < 60 else 1
 
 
-def _grouped(counts: Mapping[str, int]) -> list[tuple[int, tuple[str, ...]]]:
-    groups: dict[int, list[str]] = defaultdict(list)
-    for name, count in counts.items():
-        groups[count].append(name)
-    return [(count, tuple(names)) for count, names in sorted(groups.items())]
-
-
 def _length(value: Any) -> int:
     return len(value) if isinstance(value, list) else 1
 
 
-def _line(what: str, names: tuple[str, ...], price: float) -> PriceLine:
-    return PriceLine(what=what, resources=names, low=round(price, 2), high=round(price, 2))
+def _line(
+    what: str, names: tuple[str, ...], high: float, *, low: float | None = None, is_serving: bool = False
+) -> PriceLine:
+    """Return the line of some resources. ``low``: default: the price is exact."""
+    low = round(high if low is None else low, 2)
+    return PriceLine(what=what, resources=names, low=low, high=round(high, 2), is_serving=is_serving)
 
 
 def _counted(count: float, noun: str) -> str:
@@ -375,10 +354,7 @@ def _merged(prices: Mapping[str, MonthlyPrice]) -> MonthlyPrice:
 def _entry(price: MonthlyPrice | None) -> dict[str, object] | None:
     if price is None:
         return None
-    lines = [
-        {"what": x.what, "resources": list(x.resources), "low": x.low, "high": x.high, "is_serving": x.is_serving}
-        for x in price.lines
-    ]
+    lines = [{**asdict(line), "resources": list(line.resources)} for line in price.lines]
     return {**_sums(price), "lines": lines, "unpriced": list(price.unpriced)}
 
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from typing import Any, Literal
 
 from mlops_runtime.price.price_table import PriceTable
@@ -122,18 +123,16 @@ def _compared(row: str, ours: float, region: str, pricing: Any) -> ComparedPrice
 
 
 def _products(usage: PricedUsage, region: str, pricing: Any) -> Iterator[Mapping[str, Any]]:
-    token: dict[str, object] = {}
-    for _ in range(_PAGES):
-        page = pricing.get_products(
-            ServiceCode=usage.service,
-            FormatVersion="aws_v1",
-            Filters=[
-                {"Type": "TERM_MATCH", "Field": "regionCode", "Value": region},
-                {"Type": "CONTAINS", "Field": "usagetype", "Value": usage.usage},
-            ],
-            MaxResults=100,
-            **token,
-        )
+    pages = pricing.get_paginator("get_products").paginate(
+        ServiceCode=usage.service,
+        FormatVersion="aws_v1",
+        Filters=[
+            {"Type": "TERM_MATCH", "Field": "regionCode", "Value": region},
+            {"Type": "CONTAINS", "Field": "usagetype", "Value": usage.usage},
+        ],
+        PaginationConfig={"PageSize": 100},
+    )
+    for page in islice(pages, _PAGES):
         for text in page["PriceList"]:
             product = json.loads(text)
             named = str(product["product"]["attributes"].get("usagetype", ""))
@@ -141,9 +140,6 @@ def _products(usage: PricedUsage, region: str, pricing: Any) -> Iterator[Mapping
             is_it = named == usage.usage or named.endswith(f"-{usage.usage}")
             if is_it and usage.family in (None, product["product"].get("productFamily")):
                 yield product
-        if not page.get("NextToken"):
-            return
-        token = {"NextToken": page["NextToken"]}
 
 
 def _first_prices(product: Mapping[str, Any]) -> Iterator[float]:
