@@ -4,7 +4,7 @@ See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMet
 and https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -110,12 +110,9 @@ def _series(
         for name, statistic in statistics.items()
     ]
     found: dict[str, dict[datetime, float]] = {name: {} for name in statistics}
-    for page in _pages(cloudwatch, MetricDataQueries=queries, StartTime=start, EndTime=end):
+    pages: Any = cloudwatch.get_paginator("get_metric_data")
+    for page in pages.paginate(MetricDataQueries=queries, StartTime=start, EndTime=end):
         for result in page["MetricDataResults"]:
             pairs = zip(result["Timestamps"], result["Values"], strict=True)
             found[result["Id"]].update({time.astimezone(UTC): value for time, value in pairs if value is not None})
     return [found[name] for name in statistics]
-
-
-def _pages(cloudwatch: "CloudWatchClient", **request: Any) -> Iterator[Any]:
-    yield from cloudwatch.get_paginator("get_metric_data").paginate(**request)

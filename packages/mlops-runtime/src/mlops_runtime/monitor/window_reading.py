@@ -103,8 +103,17 @@ def gather(
     longest = max(window.hours + spec.merge_hours, place.period_hours)
     past = place.store.past_runs(window.end, since=window.start - 2 * spec.of_windows * longest * HOUR)
     aside = taken_back(row)
-    counting = _count(
-        window, place, captured=captured, past=past, calls=calls, live=live, baseline=baseline, spec=spec, aside=aside
+    evidence = _count(
+        evidence,
+        window,
+        place,
+        captured=captured,
+        past=past,
+        calls=calls,
+        live=live,
+        baseline=baseline,
+        spec=spec,
+        aside=aside,
     )
     matured = window.due(spec.label_delay_hours, place.period_hours)
     labels = join_window(
@@ -123,25 +132,18 @@ def gather(
     if newest_label is None and not place.store.has_labels():
         # without any label, lateness counts from the start of the live model
         newest_label = since
-    problems = counting.problems
-    if not counting.objects:  # an external engine counted: only the join reports unreadable lines
+    problems = Counter(evidence.problems)
+    if not evidence.objects:  # an external engine counted: only the join reports unreadable lines
         problems["line of captures cannot be read"] += labels.malformed - labels.malformed_labels
     return replace(
         evidence,
         baseline=baseline,
-        traffic=counting.traffic,
-        rows=counting.counts.rows,
-        counts=counting.counts,
-        hours_merged=counting.hours_merged,
         labels=labels,
         newest_label=newest_label,
         matured=matured,
         matured_report=None if matured == window else past.report_of(matured.end),
         earlier=past.reports,
         problems={name: times for name, times in problems.items() if times},
-        problem_objects={problem: key for problem, (key, _) in counting.newest.items()},
-        problem_lines={problem: lines for problem, (_, lines) in counting.newest.items() if lines},
-        objects=counting.objects,
     )
 
 
@@ -161,18 +163,6 @@ def taken_back_among(row: LockRow, window: Window) -> str | None:
     first, last = stamp(window.start), stamp(window.end)
     ended = [each.until for each in taken_back(row) if is_among(first, last, [each])]
     return f"a rollout was rolled back at {ended[-1]}: the window includes calls of its model" if ended else None
-
-
-@dataclass(slots=True)
-class _Counting:
-    """Counts of a window, with the traffic and the problems found while reading them."""
-
-    counts: Counts
-    traffic: Traffic
-    hours_merged: int
-    problems: Counter[str]
-    objects: dict[str, int]
-    newest: dict[str, tuple[str, tuple[int, ...]]]
 
 
 @dataclass(slots=True)
@@ -239,6 +229,7 @@ class _Reader:
 
 
 def _count(
+    evidence: Evidence,
     window: Window,
     place: Place,
     *,
@@ -249,7 +240,8 @@ def _count(
     baseline: Baseline,
     spec: MonitorSpec,
     aside: Sequence[TakenBack],
-) -> _Counting:
+) -> Evidence:
+    """Return the evidence with the counts of the window, its traffic and the problems found while reading them."""
     store, recent = place.store, window.newest(place.period_hours)
     looked_at = window.extended(spec.merge_hours)
     by_hour = store.counts_by_hour(place.variant, looked_at)
@@ -274,7 +266,12 @@ def _count(
         }
     )
     reasons = {*problems, *invalid_values(baseline, counts)}
-    return _Counting(
+    found = {name: each for name, each in reader.newest.items() if name in reasons}
+    if uncounted:
+        found[UNCOUNTED] = max(uncounted), ()
+    return replace(
+        evidence,
+        rows=counts.rows,
         counts=counts,
         traffic=Traffic(
             invocations=calls.count,
@@ -289,10 +286,8 @@ def _count(
         hours_merged=merged,
         problems=problems,
         objects=objects,
-        newest={
-            **{name: found for name, found in reader.newest.items() if name in reasons},
-            **({UNCOUNTED: (max(uncounted), ())} if uncounted else {}),
-        },
+        problem_objects={problem: key for problem, (key, _) in found.items()},
+        problem_lines={problem: lines for problem, (_, lines) in found.items() if lines},
     )
 
 
