@@ -39,22 +39,17 @@ class CheckedLabels:
 
 @dataclass(slots=True)
 class _Problems:
-    rows: dict[str, list[int]] = field(default_factory=dict)
-    values: dict[str, list[object]] = field(default_factory=dict)
+    found: dict[str, list[tuple[int, object]]] = field(default_factory=dict)
 
     def add(self, problem: str, row: int, value: object = None) -> None:
-        self.rows.setdefault(problem, []).append(row + 1)
-        self.values.setdefault(problem, []).append(value)
+        self.found.setdefault(problem, []).append((row + 1, value))
 
     def texts(self) -> list[str]:
-        return [self._text(problem, rows, self.values[problem]) for problem, rows in self.rows.items()]
+        return [self._text(problem, rows) for problem, rows in self.found.items()]
 
     @staticmethod
-    def _text(problem: str, rows: Sequence[int], values: Sequence[object]) -> str:
-        shown = [
-            str(row) if value is None else f"{row}: {str(value)[:40]!r}"
-            for row, value in zip(rows[:_SHOWN], values, strict=False)
-        ]
+    def _text(problem: str, rows: Sequence[tuple[int, object]]) -> str:
+        shown = [str(row) if value is None else f"{row}: {str(value)[:40]!r}" for row, value in rows[:_SHOWN]]
         more = ", ..." if len(rows) > _SHOWN else ""
         return f"{problem} in {len(rows)} {'row' if len(rows) == 1 else 'rows'} ({', '.join(shown)}{more})"
 
@@ -114,7 +109,7 @@ def check_labels(
             problems.add(
                 f"an id with another label than before{'' if times is None else ' at the same time'}", row, name
             )
-    if problems.rows:
+    if problems.found:
         raise LabelError(problems.texts())
     texts = {name: text for name, (text, _) in known.items()}
     since = {name: at for name, (_, at) in known.items() if at is not None}
@@ -165,7 +160,7 @@ def check_ids(values: Sequence[object]) -> list[str]:
             problems.add("an id is the same as that of another row", row, name)
         elif name is not None:
             found[name] = row
-    if problems.rows:
+    if problems.found:
         raise LabelError(problems.texts())
     return list(found)
 

@@ -34,7 +34,6 @@ _FILE = "part-0.parquet"
 _MANIFEST = "manifest/manifest.json"
 _PANDAS_INDEX = "__index_level_"
 _SHA256 = "sha256"  # of a file, in its object's metadata
-_CHUNK = 1024 * 1024
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")  # S3's error codes for a failed condition
 _BETWEEN = "another publish to the same pipeline happened at the same time; publish again"
 
@@ -190,11 +189,9 @@ def _time_problems(train: Any, holdout: Any, timestamp: str) -> Iterator[str]:
 def _written(folder: Path, name: str, table: Any) -> OutputFile:
     path = folder / f"{name}.parquet"
     pq.write_table(table, path, compression="zstd")
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return OutputFile(path=f"{name}/{_FILE}", sha256=digest.hexdigest(), bytes=path.stat().st_size, rows=table.num_rows)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return OutputFile(path=f"{name}/{_FILE}", sha256=digest, bytes=path.stat().st_size, rows=table.num_rows)
 
 
 def _manifest(
@@ -272,21 +269,16 @@ def _newer(present: _Present | None, *, holdout_until: str) -> str | None:
     if present is None or present.manifest is None:
         return None
     until = present.manifest.split.get("holdout_until", "")
-    if not _is_time(until) or _time(holdout_until) >= _time(until):
+    try:
+        if _time(holdout_until) >= _time(until):
+            return None
+    except ValueError:  # the current set has no valid time
         return None
     return (
         f"the rows end at {holdout_until}, those of the published set {content_hash(present.manifest)[:12]} at {until}; "
         "publish rows that reach at least as far, or replace the newer set on purpose: --replace-newer "
         "(in Python replace_newer=True)"
     )
-
-
-def _is_time(text: str) -> bool:
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _time(text: str) -> datetime:
