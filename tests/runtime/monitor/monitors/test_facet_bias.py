@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.monitor import Baseline, Facet
 from mlops_runtime.contracts.monitor_report import BiasMetric, Measured
 from mlops_runtime.monitor.monitors import bias_metrics as confusion
@@ -191,10 +192,10 @@ def test_violations_in_clarifys_shape() -> None:
         BiasMetric(facet="age", facet_value="40", metric=broken, stage="post_training"),
         BiasMetric(facet="age", facet_value="40", metric=replace(broken, violated=None), stage="post_training"),
     ]
-    file = bias.bias_violations(metrics)
-    assert file["version"] == "1.0"
-    assert [sorted(violation) for violation in file["violations"]] == [
-        ["constraint_check_type", "description", "facet", "facet_value", "metric_name"]
+    lines = [to_dict(violation) for violation in bias.bias_violations(metrics)]
+    assert [sorted(line) for line in lines] == [
+        ["constraint_check_type", "description", "facet", "facet_value", "feature_name", "metric_name"]
     ]
-    assert file["violations"][0]["constraint_check_type"] == "bias_drift_check"
-    assert file["violations"][0]["description"].startswith("Value 0.3 does not meet the constraint requirement")
+    assert lines[0]["feature_name"] == "age=40"
+    assert lines[0]["constraint_check_type"] == "bias_drift_check"
+    assert lines[0]["description"].startswith("Value 0.3 does not meet the constraint requirement")

@@ -60,8 +60,7 @@ def _metrics(result: BiasResult, _report: MonitorReport) -> Iterator[MetricValue
 
 
 def _violations(result: BiasResult, _evidence: Evidence, _spec: MonitorSpec) -> Iterator[Violation]:
-    for line in facet_bias.bias_violations(result.metrics)["violations"]:
-        yield Violation(feature_name=f"{line['facet']}={line['facet_value']}", **line)
+    return facet_bias.bias_violations(result.metrics)
 
 
 def _sentence(result: BiasResult, report: MonitorReport) -> Iterator[str]:

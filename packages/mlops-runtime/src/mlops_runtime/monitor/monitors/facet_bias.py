@@ -12,11 +12,10 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-measure-post-training-bi
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from mlops_runtime.contracts.monitor import Baseline, Facet
+from mlops_runtime.contracts.monitor import Baseline, Facet, Violation
 from mlops_runtime.contracts.monitor_report import BiasMetric, Measured
 from mlops_runtime.monitor.monitors import bias_metrics as confusion
 from mlops_runtime.monitor.monitors.intervals import FEWEST_CALLS, Resampling, interval
@@ -151,29 +150,25 @@ def of_holdout(
     return values, deviations
 
 
-def bias_violations(metrics: Sequence[BiasMetric]) -> dict[str, Any]:
-    """Return ``constraint_violations.json`` of bias in Clarify's format.
+def bias_violations(metrics: Sequence[BiasMetric]) -> Iterator[Violation]:
+    """Yield the lines of ``constraint_violations.json`` in Clarify's format.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-bias-drift-violations.html
 
     Example:
-        >>> bias_violations([])
-        {'version': '1.0', 'violations': []}
+        >>> list(bias_violations([]))
+        []
     """
-    return {
-        "version": "1.0",
-        "violations": [
-            {
-                "facet": metric.facet,
-                "facet_value": metric.facet_value,
-                "metric_name": metric.metric.name,
-                "constraint_check_type": "bias_drift_check",
-                "description": _description(metric.metric),
-            }
-            for metric in metrics
-            if metric.metric.violated
-        ],
-    }
+    for each in metrics:
+        if each.metric.violated:
+            yield Violation(
+                feature_name=f"{each.facet}={each.facet_value}",
+                constraint_check_type="bias_drift_check",
+                description=_description(each.metric),
+                metric_name=each.metric.name,
+                facet=each.facet,
+                facet_value=each.facet_value,
+            )
 
 
 def threshold(positive: float | None) -> float:
