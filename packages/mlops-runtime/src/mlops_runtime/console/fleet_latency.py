@@ -8,9 +8,10 @@ and https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-bal
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal
 
+from mlops_runtime.monitor.call_metrics import values_of
 from mlops_runtime.rollout.fleet_minutes import FleetMetric
 from mlops_runtime.rollout.rollout_progress import RolloutProgress
 
@@ -93,21 +94,13 @@ def fleet_latencies(
     """
     if not fleets:
         return ()
-    queries: list[Any] = [
-        {"Id": f"{name}_{fleet}", "MetricStat": each.time.query(statistic, _PERIOD)}
+    queries = {
+        f"{name}_{fleet}": each.time.query(statistic, _PERIOD)
         for fleet, each in fleets.items()
         for name, statistic in (("count", "SampleCount"), ("p99", "p99"))
-    ]
-    found: dict[str, dict[datetime, float]] = {}
-    pages = cloudwatch.get_paginator("get_metric_data").paginate(
-        MetricDataQueries=queries, StartTime=now - _SPAN, EndTime=now
-    )
-    for result in (each for page in pages for each in page["MetricDataResults"]):
-        found.setdefault(result["Id"], {}).update(zip(result["Timestamps"], result["Values"], strict=True))
-    newest = (
-        _newest(found.get(f"count_{fleet}", {}), found.get(f"p99_{fleet}", {}), fleet, each)
-        for fleet, each in fleets.items()
-    )
+    }
+    found = values_of(cloudwatch, queries, start=now - _SPAN, end=now)
+    newest = (_newest(found[f"count_{fleet}"], found[f"p99_{fleet}"], fleet, each) for fleet, each in fleets.items())
     return tuple(each for each in newest if each is not None)
 
 
@@ -121,7 +114,7 @@ def _newest(
     return FleetLatency(
         fleet=fleet,
         config=each.config,
-        since=f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        since=f"{since:%Y-%m-%dT%H:%M:%SZ}",
         answers=int(counts.get(since, 0)),
         p99_ms=times[since] * each.milliseconds,
     )

@@ -5,12 +5,13 @@ and https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.monitor.monitors.latency_measures import BASELINE_WEEKS, PERCENTILES, LatencyHour
 from mlops_runtime.monitor.window import HOUR, Window
+from mlops_runtime.rollout.fleet_minutes import FleetMetric
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -22,12 +23,9 @@ _FINE_DAYS = timedelta(days=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(FleetMetric):
     """A CloudWatch metric. ``milliseconds``: milliseconds per unit, of a latency metric."""
 
-    namespace: str
-    metric: str
-    dimensions: Mapping[str, str] = field(default_factory=dict)
     milliseconds: float = 1.0
 
 
@@ -67,52 +65,40 @@ def calls_of(cloudwatch: "CloudWatchClient", source: Source, window: Window, *, 
     start = start + (datetime.min.replace(tzinfo=UTC) - start) % period
     if start >= window.end:
         return Calls(0, None)
-    [series] = _series(cloudwatch, source, {"calls": "Sum"}, start=start, end=window.end, period=period)
-    times = [time for time, value in series.items() if value]
-    newest = max(times, default=None)
-    return Calls(int(sum(series.values())), None if newest is None else newest.replace(minute=0))
+    calls = values_of(cloudwatch, {"calls": source.query("Sum", period)}, start=start, end=window.end)["calls"]
+    newest = max((time for time, value in calls.items() if value), default=None)
+    return Calls(int(sum(calls.values())), None if newest is None else newest.replace(minute=0))
 
 
 def latency_of(cloudwatch: "CloudWatchClient", source: Source, window: Window) -> list[LatencyHour]:
     """Return the hours that had calls, of a window and the four weeks before it."""
     statistics = {"calls": "SampleCount", **{name: name for name in PERCENTILES}}
+    queries = {name: source.query(statistic, HOUR) for name, statistic in statistics.items()}
     start = window.start - timedelta(weeks=BASELINE_WEEKS)
-    calls, *percentiles = _series(cloudwatch, source, statistics, start=start, end=window.end, period=HOUR)
-    by_name = dict(zip(PERCENTILES, percentiles, strict=True))
+    found = values_of(cloudwatch, queries, start=start, end=window.end)
     return [
         LatencyHour(
             hour=hour,
             calls=int(count),
-            milliseconds={n: s[hour] * source.milliseconds for n, s in by_name.items() if hour in s},
+            milliseconds={n: found[n][hour] * source.milliseconds for n in PERCENTILES if hour in found[n]},
         )
-        for hour, count in sorted(calls.items())
+        for hour, count in sorted(found["calls"].items())
         if count
     ]
 
 
-def _series(
-    cloudwatch: "CloudWatchClient",
-    source: Source,
-    statistics: Mapping[str, str],
-    *,
-    start: datetime,
-    end: datetime,
-    period: timedelta,
-) -> list[dict[datetime, float]]:
-    """Return each statistic's values by time, in the order of ``statistics``."""
-    metric = {
-        "Namespace": source.namespace,
-        "MetricName": source.metric,
-        "Dimensions": [{"Name": name, "Value": value} for name, value in source.dimensions.items()],
-    }
-    queries = [
-        {"Id": name, "MetricStat": {"Metric": metric, "Period": int(period.total_seconds()), "Stat": statistic}}
-        for name, statistic in statistics.items()
-    ]
-    found: dict[str, dict[datetime, float]] = {name: {} for name in statistics}
-    pages: Any = cloudwatch.get_paginator("get_metric_data")
-    for page in pages.paginate(MetricDataQueries=queries, StartTime=start, EndTime=end):
-        for result in page["MetricDataResults"]:
-            pairs = zip(result["Timestamps"], result["Values"], strict=True)
-            found[result["Id"]].update({time.astimezone(UTC): value for time, value in pairs if value is not None})
-    return [found[name] for name in statistics]
+def values_of(
+    cloudwatch: "CloudWatchClient", queries: Mapping[str, Mapping[str, object]], *, start: datetime, end: datetime
+) -> dict[str, dict[datetime, float]]:
+    """Return the values of each ``MetricStat`` by time, by the name of the query.
+
+    Raises:
+        ClientError: If the caller may not read metrics.
+    """
+    named: Any = [{"Id": name, "MetricStat": query} for name, query in queries.items()]
+    found: dict[str, dict[datetime, float]] = {name: {} for name in queries}
+    pages = cloudwatch.get_paginator("get_metric_data").paginate(MetricDataQueries=named, StartTime=start, EndTime=end)
+    for result in (each for page in pages for each in page["MetricDataResults"]):
+        pairs = zip(result["Timestamps"], result["Values"], strict=True)
+        found[result["Id"]].update({time.astimezone(UTC): value for time, value in pairs if value is not None})
+    return found
