@@ -1,10 +1,8 @@
 """Operations on packages that await an approval: list them, show one with its evidence, approve or reject it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-
-from botocore.exceptions import ClientError
 
 from mlops_runtime.business_unit.deployed_entries import Entries
 from mlops_runtime.console.http_message import Call, RefusedRequestError
@@ -13,7 +11,7 @@ from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model import GateResult
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.contracts.unit_entries import EndpointEntry
-from mlops_runtime.refused_calls import DENIED
+from mlops_runtime.refused_calls import DENIED, Tolerated
 from mlops_runtime.registry.model_package import PackageError
 from mlops_runtime.registry.package_approval import Review, person_of
 from mlops_runtime.registry.package_case import PackageCase
@@ -132,12 +130,9 @@ def package(call: Call) -> PackagePage:
 
 def _endpoints(call: Call, review: Review) -> tuple[PackageEndpoint, ...]:
     """Return the endpoints of the package's group; an empty tuple if the caller may not list them."""
-    try:
+    found: Sequence[EndpointEntry] = ()
+    with Tolerated(*DENIED):
         found = Entries(ssm=call.cloud.client("ssm")).endpoints_of(call.names["group"])
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in DENIED:
-            raise
-        return ()
     return tuple(
         PackageEndpoint(unit=each.unit, endpoint=each.endpoint, is_same=_is_same(call, each, review)) for each in found
     )
@@ -145,11 +140,10 @@ def _endpoints(call: Call, review: Review) -> tuple[PackageEndpoint, ...]:
 
 def _is_same(call: Call, entry: EndpointEntry, review: Review) -> bool | None:
     """Return whether another package with its archive serves; ``None`` if that cannot be determined."""
-    try:
+    row = None
+    with Tolerated(*DENIED):
         row = RolloutTable(call.cloud.client("dynamodb"), entry.rollout_table, entry.endpoint).read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in DENIED:
-            raise
+    if row is None:
         return None
     if row.live is None:
         return False

@@ -12,6 +12,7 @@ from mlops_runtime.console.write_requests import AbortBody, RollbackBody, SeenVe
 from mlops_runtime.contracts import ContractError, from_json, to_dict
 from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LivePointer, Outcome
 from mlops_runtime.contracts.unit_entries import EndpointEntry
+from mlops_runtime.refused_calls import Tolerated
 from mlops_runtime.registry.package_approval import person_of
 from mlops_runtime.rollout.audit_chain import last_record
 from mlops_runtime.rollout.execution_names import execution_arn, short_hash
@@ -212,13 +213,10 @@ def _begun(way: WayBack, request: DeployRequest, name: str, messages: list[str])
 
 
 def _exists(call: Call, execution: str) -> bool:
-    try:
+    with Tolerated("ExecutionDoesNotExist"):
         call.cloud.client("stepfunctions").describe_execution(executionArn=execution)
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
-            raise
-        return False
-    return True
+        return True
+    return False
 
 
 def _input(call: Call, execution: str) -> DeployRequest | None:

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.capture import EventMetadata, GroundTruthData, GroundTruthRecord, ground_truth_key
 from mlops_runtime.contracts.unit_entries import EndpointEntry
@@ -27,6 +25,7 @@ from mlops_runtime.labels.label_times import (
     stamp_of,
     stamps_of,
 )
+from mlops_runtime.refused_calls import Tolerated
 from mlops_runtime.serving.live_baseline import live_baseline
 from mlops_runtime.serving.named_calls import CalledRow, NamedCalls, hours_before, read_side_by_side
 
@@ -231,7 +230,7 @@ class LabelStore:
     def _captured(self, ids: Collection[str], *, since: datetime, until: datetime) -> dict[str, CalledRow] | None:
         """Return the ids that belong to captured calls; None if the caller may not read captures."""
         wanted, found = set(ids), dict[str, CalledRow]()
-        try:
+        with Tolerated(*_DENIED):
             for prefix in self._variants():
                 for hour, objects in hours_before(self._s3, self._bucket, prefix, since=since, until=until):
                     for lines in read_side_by_side(self._s3, self._bucket, [key for _, key in objects]):
@@ -239,11 +238,8 @@ class LabelStore:
                             found.setdefault(name, CalledRow(name, 0, 1, hour))
                     if len(found) == len(wanted):
                         return found
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _DENIED:
-                raise
-            return None
-        return found
+            return found
+        return None
 
     def _variants(self) -> Iterator[str]:
         pages = self._s3.get_paginator("list_objects_v2").paginate(

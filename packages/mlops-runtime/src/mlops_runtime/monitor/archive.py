@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import ContractError, content_hash, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.contracts.monitor_report import MonitorReport
@@ -15,6 +13,7 @@ from mlops_runtime.contracts.rollout import TakenBack, is_among
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.stored_reports import metrics_key, reports_prefix
 from mlops_runtime.monitor.window import HOUR, Window
+from mlops_runtime.refused_calls import Tolerated
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -134,9 +133,6 @@ class Archive:
             return None
 
     def _body(self, key: str) -> bytes | None:
-        try:
+        with Tolerated(*_MISSING):
             return self._s3.get_object(Bucket=self._artifacts, Key=key)["Body"].read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _MISSING:
-                raise
-            return None
+        return None

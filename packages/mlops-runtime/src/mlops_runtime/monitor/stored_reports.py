@@ -5,11 +5,10 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.monitor.window import Inventory
+from mlops_runtime.refused_calls import Tolerated
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -107,12 +106,9 @@ class PastRuns:
 
     def report_of(self, end: datetime) -> MonitorReport | None:
         """Return the report of the window that ended at a time, however far back; None if no report exists."""
-        try:
+        with Tolerated(*_MISSING):
             return self._report(f"{report_folder(self._endpoint, end)}/{REPORT}")
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _MISSING:
-                raise
-            return None
+        return None
 
     def inventory(self) -> Inventory | None:
         """Return the inventory of objects of the newest run, up to 800 days back; None without a run."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from mlops_runtime.refused_calls import Tolerated
 from mlops_runtime.verify.account import Place
 from mlops_runtime.verify.problems import CheckError, VerifyError
 from mlops_runtime.verify.steps import FLEET, INSTANCE
@@ -84,13 +85,10 @@ def image_is_in_the_registry(place: Place, repository: str, digest: str) -> None
     Raises:
         VerifyError: If it is missing.
     """
-    try:
+    found: list[object] = []
+    with Tolerated("RepositoryNotFoundException", "ImageNotFoundException"):
         answer = place.client("ecr").describe_images(repositoryName=repository, imageIds=[{"imageDigest": digest}])
-        found = bool(answer["imageDetails"])
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("RepositoryNotFoundException", "ImageNotFoundException"):
-            raise
-        found = False
+        found = answer["imageDetails"]
     if not found:
         raise VerifyError(
             f"the registry of region {place.region} has no image {repository}@{digest}; push it first, or give --free for the "

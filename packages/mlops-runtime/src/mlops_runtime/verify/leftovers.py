@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from botocore.exceptions import ClientError
 
+from mlops_runtime.refused_calls import Tolerated
 from mlops_runtime.verify.account import TAG, Place
 from mlops_runtime.verify.problems import CUT_OFF, CheckError
 
@@ -114,14 +115,10 @@ def _keys(place: Place) -> Iterator[Left]:
     )
     for page in pages:
         for row in page["ResourceTagMappingList"]:
-            try:
+            with Tolerated("NotFoundException"):
                 key = kms.describe_key(KeyId=row["ResourceARN"])["KeyMetadata"]
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "NotFoundException":
-                    raise
-                continue
-            if key["KeySpec"] == "ECC_NIST_P256" and key["KeyState"] != "PendingDeletion":
-                yield "signing-key", key["KeyId"]
+                if key["KeySpec"] == "ECC_NIST_P256" and key["KeyState"] != "PendingDeletion":
+                    yield "signing-key", key["KeyId"]
 
 
 def _remove_bucket(place: Place, name: str) -> None:

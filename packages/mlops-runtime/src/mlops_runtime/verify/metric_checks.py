@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from botocore.exceptions import ClientError
-
+from mlops_runtime.refused_calls import Tolerated
 from mlops_runtime.verify.account import Place
 from mlops_runtime.verify.problems import CheckError, NoEvidenceError, expect
 from mlops_runtime.verify.unit import Deployed
@@ -58,13 +57,10 @@ class MetricChecks:
 
     def errors_are_counted_for_each_answer(self) -> str:
         """Both error metrics have one value for each call, and some values are errors, such as for a request that is not JSON."""
-        try:
+        with Tolerated("ModelError"):
             self._place.client("sagemaker-runtime").invoke_endpoint(
                 EndpointName=self._endpoint, ContentType="application/json", Body=b"{"
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ModelError":
-                raise
         last: dict[str, tuple[float, float]] = {}
 
         def settled() -> bool | None:
