@@ -4,7 +4,7 @@ A feature's type follows from the reference column's type; only object columns a
 floats. Strings and booleans become levels, written as in JSON, as in the capture of a call.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -180,8 +180,3 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def names_of(frames: Sequence[nw.DataFrame[Any]]) -> list[str]:
-    """Return the distinct column names of frames, in order of first occurrence."""
-    return list(dict.fromkeys(name for frame in frames for name in frame.columns))

@@ -29,7 +29,6 @@ from mlops_runtime.monitor.frame_columns import (
     Type,
     column,
     live_values,
-    names_of,
     read,
     times,
 )
@@ -198,7 +197,7 @@ class Reference:
         at = None if self._timestamp is None else times(rows[self._timestamp])
         predictions = None if self._prediction is None else live_values(rows[self._prediction], "number")
         counts = count_columns(values, self.baseline, predictions=predictions, times=at)
-        only = [name for name in names_of([rows]) if name not in {*self._types, *self.left_out, *self._aside}]
+        only = [name for name in rows.columns if name not in {*self._types, *self.left_out, *self._aside}]
         left_out = {**self.left_out, **dict.fromkeys(only, "the reference has no such column")}
         # a single window: no earlier one can confirm its drift
         alone = replace(spec or MonitorSpec(), alarm_windows=1, of_windows=1)
