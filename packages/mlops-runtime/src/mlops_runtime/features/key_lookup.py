@@ -8,6 +8,7 @@ every key.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from operator import methodcaller
 from typing import Any
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ _PLACE = "__place__"
 _IN: Any = In  # the constructors take a column's name and values, which the signatures that pydantic generates lack
 _AT_LEAST: Any = GreaterThanOrEqual
 _AT_MOST: Any = LessThanOrEqual
+_AS_PYTHON = methodcaller("as_py")
 
 
 def rows_of_keys(
@@ -182,9 +184,5 @@ def _may_hold(statistics: pq.Statistics | None, values: pa.Array) -> bool:
     """Return whether one of the sorted values is within the bounds of a row group."""
     if statistics is None or not statistics.has_min_max:
         return True
-    first = bisect_left(values, statistics.min, key=_python)
-    return bisect_right(values, statistics.max, lo=first, key=_python) > first
-
-
-def _python(scalar: pa.Scalar) -> Any:
-    return scalar.as_py()
+    first = bisect_left(values, statistics.min, key=_AS_PYTHON)
+    return bisect_right(values, statistics.max, lo=first, key=_AS_PYTHON) > first

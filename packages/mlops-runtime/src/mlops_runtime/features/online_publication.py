@@ -24,12 +24,11 @@ from pyiceberg.table.snapshots import Snapshot
 
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.group_json import read_declaration
-from mlops_runtime.features.iceberg_tables import scanned, schema_at
+from mlops_runtime.features.iceberg_tables import scanned
 from mlops_runtime.features.online_items import ErasedMeanwhileError, Generation, OnlineStoreError, ingests_after
 from mlops_runtime.features.online_store import OnlineStore, Published
-from mlops_runtime.features.source import MissingFileError, read_rows, scan_tasks, whole
+from mlops_runtime.features.source import MissingFileError, read_group, scan_tasks, whole
 from mlops_runtime.features.table_catalog import Tables
-from mlops_runtime.features.table_types import arrow_schema
 from mlops_runtime.lambda_protocol import Message
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def _publish(
         return Publication(published=Published(written=0, kept=0), sequence=mark)
     if most is not None and _count(table, mark, most) > most:
         return None
-    rows = _above(table, group, mark)
+    rows = read_group(table, group, where=_condition(mark))
     done = online.publish(group, rows, now=now, generation=generation)
     sequence = _visible_upto(rows, upto, now)
     online.mark_published(name, uuid, sequence, generation=generation)
@@ -131,18 +130,6 @@ def _count(table: Table, mark: int, most: int) -> int:
     scan = scanned(table, snapshot.snapshot_id, (INGEST_ID,), where=_condition(mark))
     bound = sum(task.file.record_count for task in scan_tasks(scan))
     return bound if bound <= most else whole(scan).num_rows
-
-
-def _above(table: Table, group: FeatureGroup, mark: int) -> pa.Table:
-    """Return the rows above a mark; features declared after the newest snapshot are null."""
-    snapshot, schema = table.current_snapshot(), arrow_schema(group)
-    assert snapshot is not None  # noqa: S101 - a table with a sequence number has one
-    written = schema_at(table, snapshot.snapshot_id).column_names
-    there = [name for name in schema.names if name in written]
-    rows = read_rows(table, snapshot.snapshot_id, there, where=_condition(mark))
-    for name in (name for name in schema.names if name not in written):
-        rows = rows.append_column(schema.field(name), pa.nulls(rows.num_rows, schema.field(name).type))
-    return rows.select(schema.names)
 
 
 def _visible_upto(rows: pa.Table, upto: int, now: datetime) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -21,6 +21,7 @@ from mlops_runtime.features.online_items import KEY, ORDER, ErasedMeanwhileError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+T = TypeVar("T")
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html: and at most 16 MB, the rest is unprocessed
 _KEYS_A_READ = 100
 _ATTEMPTS = 8
@@ -29,7 +30,6 @@ _CALLS_AT_ONCE = 8
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html: a hundred actions, 4 MB
 _PUTS_A_TRANSACTION = 99
 _BYTES_A_TRANSACTION = 3 << 20
-_NEWER = "attribute_not_exists(#order) OR #order < :order"
 _BUSY_SECONDS = 60  # longest wait for writes of other processes
 _VARIABLES = 500  # of one statement
 
@@ -82,16 +82,7 @@ class DynamoRows:
         Raises:
             OnlineStoreError: If DynamoDB rejects the item.
         """
-        for attempt in range(_ATTEMPTS):
-            with self._wrapped_errors("PutItem"):
-                try:
-                    self._client.put_item(TableName=self._table, Item=item)
-                except self._client.exceptions.TransactionConflictException:
-                    if attempt == _ATTEMPTS - 1:
-                        raise
-                else:
-                    return
-            self._wait(attempt)
+        self._retried("PutItem", lambda: self._client.put_item(TableName=self._table, Item=item))
 
     def lower(self, key: str, order: str) -> None:
         """Lower the order of an item if its order is later; a missing item is ignored.
@@ -133,21 +124,17 @@ class DynamoRows:
                 "ExpressionAttributeNames": {f"#{name}": name for name in wanted},
                 "ExpressionAttributeValues": {f":{name}": {"S": value} for name, (_, value) in wanted.items()},
             }
-        for attempt in range(_ATTEMPTS):
-            with self._wrapped_errors("DeleteItem"):
-                try:
-                    answer = self._client.delete_item(
-                        TableName=self._table, Key={KEY: {"S": key}}, ReturnValues="ALL_OLD", **condition
-                    )
-                except self._client.exceptions.ConditionalCheckFailedException:
-                    return False
-                except self._client.exceptions.TransactionConflictException:
-                    if attempt == _ATTEMPTS - 1:
-                        raise
-                else:
-                    return "Attributes" in answer
-            self._wait(attempt)
-        raise AssertionError("unreachable")
+
+        def call() -> bool:
+            try:
+                answer = self._client.delete_item(
+                    TableName=self._table, Key={KEY: {"S": key}}, ReturnValues="ALL_OLD", **condition
+                )
+            except self._client.exceptions.ConditionalCheckFailedException:
+                return False
+            return "Attributes" in answer
+
+        return self._retried("DeleteItem", call)
 
     def all_keys(self) -> Iterator[str]:
         """Yield the keys of all items.
@@ -171,13 +158,7 @@ class DynamoRows:
     def _put(self, item: Item) -> bool:
         with self._wrapped_errors("PutItem"):
             try:
-                self._client.put_item(
-                    TableName=self._table,
-                    Item=item,
-                    ConditionExpression=_NEWER,
-                    ExpressionAttributeNames={"#order": ORDER},
-                    ExpressionAttributeValues={":order": item[ORDER]},
-                )
+                self._client.put_item(**self._newer(item))
             except self._client.exceptions.ConditionalCheckFailedException:
                 return False
         return True
@@ -186,7 +167,7 @@ class DynamoRows:
         """Write items in transactions that check the generation; return how many were newer than the stored ones."""
         left, attempt = list(items), 0
         while left:
-            reasons = self._reasons([self._check(generation), *map(self._newer, left)])
+            reasons = self._reasons([self._check(generation), *({"Put": self._newer(item)} for item in left)])
             if reasons is None:
                 return len(left)
             if reasons[0] == "ConditionalCheckFailed":
@@ -230,15 +211,26 @@ class DynamoRows:
         return {"ConditionCheck": check}
 
     def _newer(self, item: Item) -> dict[str, Any]:
+        """Return the request to put an item unless the stored one has the same or a later order."""
         return {
-            "Put": {
-                "TableName": self._table,
-                "Item": item,
-                "ConditionExpression": _NEWER,
-                "ExpressionAttributeNames": {"#order": ORDER},
-                "ExpressionAttributeValues": {":order": item[ORDER]},
-            }
+            "TableName": self._table,
+            "Item": item,
+            "ConditionExpression": "attribute_not_exists(#order) OR #order < :order",
+            "ExpressionAttributeNames": {"#order": ORDER},
+            "ExpressionAttributeValues": {":order": item[ORDER]},
         }
+
+    def _retried(self, operation: str, call: Callable[[], T]) -> T:
+        """Return the result of a call, which is retried while transactions check its item."""
+        for attempt in range(_ATTEMPTS - 1):
+            with (
+                self._wrapped_errors(operation),
+                contextlib.suppress(self._client.exceptions.TransactionConflictException),
+            ):
+                return call()
+            self._wait(attempt)
+        with self._wrapped_errors(operation):
+            return call()
 
     def _wait(self, attempt: int) -> None:
         """Wait for a random part of an exponential delay, so that conflicting writers do not retry simultaneously."""

@@ -55,13 +55,8 @@ if TYPE_CHECKING:
 
 _GENERATIONS = 8  # attempts when erasures end the generation during a publication
 _FEW = 100  # rows up to which finding distinct keys in Python is faster than in Arrow
-_KEY_TYPES = {
-    "string": pa.string(),
-    "int": pa.int32(),
-    "long": pa.int64(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", "UTC"),
-}
+# integers with the same bytes, as items have them
+_AS_INTEGERS = {"float": pa.int32(), "double": pa.int64(), "date": pa.int32(), "timestamp": pa.int64()}
 
 
 def item_keys(group: FeatureGroup, entities: pa.Table) -> list[str]:
@@ -108,7 +103,7 @@ def key_values(types: Mapping[str, FeatureType], entity: Mapping[str, str]) -> t
     found: dict[str, object] = {}
     for name, text in entity.items():
         try:
-            typed = pa.chunked_array([pa.array([text], pa.string()).cast(_KEY_TYPES[types[name]])])
+            typed = pa.chunked_array([pa.array([text], pa.string()).cast(arrow_type(types[name]))])
         except pa.ArrowInvalid:
             return None
         found[name] = _plain(typed)[0]
@@ -264,17 +259,8 @@ def _array(kind: FeatureType, values: list[Any]) -> pa.Array:
         held = _array(column_type.element, [each for value in values if value is not None for each in value])
         missing = pa.array([value is None for value in values], pa.bool_())
         return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), held, mask=missing).cast(arrow_type(kind))
-    if column_type.base in ("decimal", "binary"):
-        return pa.array(values, arrow_type(kind))
-    if kind == "double":
-        return pa.array(values, pa.int64()).view(pa.float64())
-    if kind == "float":
-        return pa.array(values, pa.int32()).view(pa.float32())
-    if kind == "date":
-        return pa.array(values, pa.int32()).cast(pa.date32())
-    if kind == "timestamp":
-        return pa.array(values, pa.int64()).cast(pa.timestamp("us", "UTC"))
-    return pa.array(values, {"boolean": pa.bool_(), "int": pa.int32(), "long": pa.int64(), "string": pa.string()}[kind])
+    integers = _AS_INTEGERS.get(kind)
+    return pa.array(values, arrow_type(kind) if integers is None else integers).view(arrow_type(kind))
 
 
 class Latest(Protocol):
@@ -548,7 +534,7 @@ class OnlineStore:
             table: Name of the feature table.
             uuid: UUID of the table, which another table of the same name does not have.
         """
-        key = mark_item(table, uuid, 0)[KEY]["S"]
+        key = mark_key(table)
         return mark_of(self._rows.read([key], consistent=True).get(key), uuid)
 
     def mark_published(self, table: str, uuid: str, sequence: int, *, generation: Generation | None = None) -> None:

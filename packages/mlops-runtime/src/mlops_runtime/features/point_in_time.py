@@ -402,7 +402,7 @@ def latest(load: Load, group: FeatureGroup, entities: ArrowStream | None, *, now
     meaning = TableMeaning.of(group.table_name, table.properties)
     ttl = meaning.ttl
     keys, schema = list(group.entity_names), arrow_schema(group)
-    bounds: dict[str, datetime | None] = {
+    bounds: dict[str, Any] = {
         "created_by": now,
         "event_by": now,
         "since": None if ttl is None else now - ttl,

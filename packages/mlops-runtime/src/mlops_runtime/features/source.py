@@ -8,7 +8,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Protocol
+from operator import methodcaller
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +24,7 @@ from mlops_runtime.features.table_files import missing_as_such
 from mlops_runtime.features.table_types import arrow_schema, read_schema
 
 PLACE = "place"
+_AS_PYTHON = methodcaller("as_py")
 
 
 class MissingFileError(FeatureTableError, FileNotFoundError):
@@ -40,6 +42,7 @@ def read_group(
     created_by: datetime | None = None,
     event_by: datetime | None = None,
     since: datetime | None = None,
+    where: BooleanExpression | None = None,
 ) -> pa.Table:
     """Read the current rows of a group; features declared after the newest snapshot are null. Bounds as for ``scanned``.
 
@@ -50,8 +53,8 @@ def read_group(
     if snapshot is None:
         return arrow_schema(group).empty_table()
     there = written_columns(table, group, snapshot.snapshot_id)
-    rows = read_rows(table, snapshot.snapshot_id, there, created_by=created_by, event_by=event_by, since=since)
-    return with_columns(rows, group)
+    bounds: dict[str, Any] = {"created_by": created_by, "event_by": event_by, "since": since, "where": where}
+    return with_columns(read_rows(table, snapshot.snapshot_id, there, **bounds), group)
 
 
 def read_rows(
@@ -255,7 +258,7 @@ def take(source: RowSource, columns: Sequence[str], places: pa.ChunkedArray) -> 
     start = first = 0
     for batch in source.read(columns):
         start += batch.num_rows
-        last = bisect_left(wanted, start, lo=first, key=_number)
+        last = bisect_left(wanted, start, lo=first, key=_AS_PYTHON)
         if last > first:
             found.append(batch.take(pc.subtract(wanted[first:last], start - batch.num_rows)))
         first = last
@@ -284,8 +287,3 @@ def numbered(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
             start += batch.num_rows
 
     return pa.RecordBatchReader.from_batches(reader.schema.append(pa.field(PLACE, pa.int64())), batches())
-
-
-def _number(scalar: pa.Scalar) -> int:
-    value: int = scalar.as_py()
-    return value
