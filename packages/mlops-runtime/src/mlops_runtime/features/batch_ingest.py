@@ -1,10 +1,12 @@
 """Ingest of a batch into its table: checked, in one atomic append, exactly once, also with concurrent writers."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from mlops_runtime.contracts import content_hash as document_hash
@@ -55,18 +57,24 @@ class Ingested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """A checked batch with its key, the key's hash and its content hash; rows in the table's order.
+class CheckedRows:
+    """A checked batch, wherever its rows are: its table, key and the key's hash, content hash, and facts of its rows."""
 
-    ``is_stamped``: the created times come from the store's clock.
-    """
-
-    group: FeatureGroup
-    rows: pa.Table
-    repeated: int
+    table: str
     key: str
     key_hash: str
     content: str
+    newest_event: datetime
+    count: int
+    repeated: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch(CheckedRows):
+    """A checked batch in memory, in the table's order. ``is_stamped``: the created times come from the store's clock."""
+
+    group: FeatureGroup
+    rows: pa.Table
     is_stamped: bool
 
 
@@ -98,12 +106,15 @@ def prepared(group: FeatureGroup, batch: ArrowStream, *, key: str | None, now: d
         is_sorted=True,
     )
     return Batch(
-        group=group,
-        rows=rows,
-        repeated=given.num_rows - rows.num_rows,
+        table=group.table_name,
         key=content if key is None else key,
         key_hash=hash_of(content if key is None else key),
         content=content,
+        newest_event=pc.max(rows[EVENT_TIME]).as_py(),
+        count=rows.num_rows,
+        repeated=given.num_rows - rows.num_rows,
+        group=group,
+        rows=rows,
         is_stamped=is_stamped,
     )
 
@@ -119,15 +130,7 @@ def hashed_rows(group: FeatureGroup, rows: pa.Table, *, is_stamped: bool) -> pa.
 
 
 def append(table: Table, batch: Batch, now: datetime) -> Ingested:
-    """Append a batch in one commit, which also expires old snapshots, unless the table already contains its key.
-
-    The key is looked up in the state that the commit is based on. The ingest id begins with the commit's sequence number: of two
-    rows with the same created time, the one committed later counts.
-
-    Args:
-        table: The table.
-        batch: The batch.
-        now: The store's clock.
+    """Append a batch in one commit, unless the table already contains its key.
 
     Raises:
         KeyReusedError: If the key was used for another content.
@@ -137,34 +140,53 @@ def append(table: Table, batch: Batch, now: datetime) -> Ingested:
     """
     check_table(batch.group, table)
 
-    def attempt(fresh: Table) -> Ingested:
-        before = find(fresh, batch.key_hash, now)
-        if before is not None:
-            return _duplicate(batch, before)
-        ingest_id = f"{fresh.last_sequence_number + 1:019d}{id_end(batch.key_hash)}"
-        summary = ingest_summary(
-            fresh,
-            key_hash=batch.key_hash,
-            content=batch.content,
-            ingest=ingest_id,
-            newest_event=pc.max(batch.rows[EVENT_TIME]).as_py(),
-            now=now,
-        )
-        with committing(fresh, summary, expirable(fresh), now) as snapshot, snapshot.merge_append() as appended:
-            for file in data_files(fresh.metadata, batch.rows, fresh.io, ingest_id=ingest_id):
-                appended.append_data_file(file)
-        after = next((entry for entry in entries(fresh) if entry.key_hash == batch.key_hash), None)
-        if after is None:
-            raise FeatureTableError(f"table {batch.group.table_name} does not show the snapshot that was committed")
-        return Ingested(
-            table=batch.group.table_name,
-            snapshot_id=after.snapshot_id,
-            rows=batch.rows.num_rows,
-            duplicate=False,
-            repeated=batch.repeated,
-        )
+    def write(fresh: Table, ingest_id: str) -> Iterable[DataFile]:
+        return data_files(fresh.metadata, batch.rows, fresh.io, ingest_id=ingest_id)
 
-    return committed(table, attempt)
+    return committed(table, lambda fresh: append_once(fresh, batch, write, now))
+
+
+def append_once(
+    fresh: Table,
+    batch: CheckedRows,
+    write: Callable[[Table, str], Iterable[DataFile]],
+    now: datetime,
+    *,
+    merges_manifests: bool = True,
+) -> Ingested:
+    """Append a batch to a state of its table in one commit, which also expires old snapshots, unless the state has its key.
+
+    The key is looked up in the state that the commit is based on. The ingest id begins with the commit's sequence number: of two
+    rows with the same created time, the one committed later counts. ``write`` writes the data files for a state and an ingest id.
+
+    Raises:
+        KeyReusedError: As for ``append``, like LostLedgerError.
+    """
+    before = find(fresh, batch.key_hash, now)
+    if before is not None:
+        return _duplicate(batch, before)
+    ingest_id = f"{fresh.last_sequence_number + 1:019d}{id_end(batch.key_hash)}"
+    files = list(write(fresh, ingest_id))
+    summary = ingest_summary(
+        fresh,
+        key_hash=batch.key_hash,
+        content=batch.content,
+        ingest=ingest_id,
+        newest_event=batch.newest_event,
+        now=now,
+    )
+    with (
+        committing(fresh, summary, expirable(fresh), now) as snapshot,
+        snapshot.merge_append() if merges_manifests else snapshot.fast_append() as appended,
+    ):
+        for file in files:
+            appended.append_data_file(file)
+    after = next((entry for entry in entries(fresh) if entry.key_hash == batch.key_hash), None)
+    if after is None:
+        raise FeatureTableError(f"table {batch.table} does not show the snapshot that was committed")
+    return Ingested(
+        table=batch.table, snapshot_id=after.snapshot_id, rows=batch.count, duplicate=False, repeated=batch.repeated
+    )
 
 
 def check_is_given(group: FeatureGroup, batch: ArrowStream) -> pa.Table:
@@ -273,10 +295,10 @@ def _same(mine: pa.ChunkedArray, there: pa.ChunkedArray) -> bool:
     return bool(pc.all(same).as_py())
 
 
-def _duplicate(batch: Batch, before: Entry) -> Ingested:
+def _duplicate(batch: CheckedRows, before: Entry) -> Ingested:
     if before.content not in ("", batch.content):
         raise KeyReusedError(
-            f"idempotency key {batch.key!r} of {batch.group.table_name} was used at {before.at} for content {before.content}, "
+            f"idempotency key {batch.key!r} of {batch.table} was used at {before.at} for content {before.content}, "
             f"this batch has {batch.content}; give each batch its own key, or send the same rows"
         )
-    return Ingested(table=batch.group.table_name, snapshot_id=before.snapshot_id, rows=0, duplicate=True)
+    return Ingested(table=batch.table, snapshot_id=before.snapshot_id, rows=0, duplicate=True)

@@ -37,14 +37,14 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata, TableMetadataUtil
 
 from mlops_runtime.contracts.events import DetailType, features_ingested
-from mlops_runtime.features import ingest_ledger
 from mlops_runtime.features.batch_checks import BatchError, checked
 from mlops_runtime.features.batch_delivery import Delivery, reject, unit_bus
-from mlops_runtime.features.batch_ingest import Ingested, KeyReusedError, hashed_rows
+from mlops_runtime.features.batch_ingest import CheckedRows, Ingested, KeyReusedError, append_once, hashed_rows
 from mlops_runtime.features.data_files import data_files
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.group_json import declaration_json, read_declaration
 from mlops_runtime.features.iceberg_tables import check_table, sort_columns
+from mlops_runtime.features.ingest_ledger import hash_of
 from mlops_runtime.features.parquet_size import Bounds, ParquetFormError, ParquetSizeError, read_bounded
 from mlops_runtime.features.row_hashing import VERSION, content_hash, logical_type
 from mlops_runtime.features.table_catalog import Tables
@@ -103,15 +103,6 @@ class _Pieces:
         return 1 << max(0, math.ceil(self.rows / ROWS_A_TASK) - 1).bit_length()
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """Summary of the rows that passed the checks."""
-
-    rows: int
-    hash: str
-    newest_event: datetime
-
-
 def ingest(spark: "SparkSession", table: Table, group: FeatureGroup, uri: str, *, key: str, now: datetime) -> Ingested:
     """Check the Parquet objects of a batch and append their rows exactly once, in one commit.
 
@@ -128,40 +119,16 @@ def ingest(spark: "SparkSession", table: Table, group: FeatureGroup, uri: str, *
     pieces = _pieces(task.io(), uri, group)
     staged = _staged(spark, task, pieces).persist()
     try:
-        content = _content(group, staged, pieces.buckets)
+        batch = _passed_rows(group, key, staged, pieces)
         written: list[DataFile] = []
-        key_hash = ingest_ledger.hash_of(key)
+
+        def write(fresh: Table, ingest_id: str) -> list[DataFile]:
+            written.extend(_written(staged, task, fresh.metadata, ingest_id, math.ceil(batch.count / ROWS_A_TASK)))
+            return written
 
         def attempt(fresh: Table) -> Ingested:
             _remove(fresh, written)  # files of an attempt that did not commit, which are unreferenced
-            before = ingest_ledger.find(fresh, key_hash, now)
-            if before is not None:
-                return _duplicate(group, key, content, before)
-            ingest_id = f"{fresh.last_sequence_number + 1:019d}{ingest_ledger.id_end(key_hash)}"
-            written.extend(_written(staged, task, fresh.metadata, ingest_id, math.ceil(content.rows / ROWS_A_TASK)))
-            summary = ingest_ledger.ingest_summary(
-                fresh,
-                key_hash=key_hash,
-                content=content.hash,
-                ingest=ingest_id,
-                newest_event=content.newest_event,
-                now=now,
-            )
-            with (
-                ingest_ledger.committing(fresh, summary, ingest_ledger.expirable(fresh), now) as snapshot,
-                snapshot.fast_append() as files,
-            ):
-                for file in written:
-                    files.append_data_file(file)
-            after = ingest_ledger.find(fresh, key_hash, now)
-            assert after is not None, "the commit was just made"  # noqa: S101
-            return Ingested(
-                table=group.table_name,
-                snapshot_id=after.snapshot_id,
-                rows=content.rows,
-                duplicate=False,
-                repeated=pieces.rows - content.rows,
-            )
+            return append_once(fresh, batch, write, now, merges_manifests=False)
 
         try:
             return committed(table, attempt)
@@ -170,15 +137,6 @@ def ingest(spark: "SparkSession", table: Table, group: FeatureGroup, uri: str, *
             raise
     finally:
         staged.unpersist()
-
-
-def _duplicate(group: FeatureGroup, key: str, content: _Content, before: ingest_ledger.Entry) -> Ingested:
-    if before.content not in ("", content.hash):
-        raise KeyReusedError(
-            f"idempotency key {key!r} of {group.table_name} was used at {before.at} for content {before.content}, "
-            f"this batch has {content.hash}; give each batch its own key, or send the same rows"
-        )
-    return Ingested(table=group.table_name, snapshot_id=before.snapshot_id, rows=0, duplicate=True)
 
 
 def _remove(table: Table, written: list[DataFile]) -> None:
@@ -283,8 +241,8 @@ def _notes(task: _Task, column: str, texts: Sequence[str]) -> list[pa.RecordBatc
     return batches
 
 
-def _content(group: FeatureGroup, staged: "DataFrame", count: int) -> _Content:
-    """Return the summary of the rows that passed the checks.
+def _passed_rows(group: FeatureGroup, key: str, staged: "DataFrame", pieces: _Pieces) -> CheckedRows:
+    """Return the key and the content of the rows that passed the checks.
 
     Raises:
         BatchError: With the problems of the others.
@@ -297,10 +255,15 @@ def _content(group: FeatureGroup, staged: "DataFrame", count: int) -> _Content:
         raise BatchError(f"batch for {group.table_name}: {'; '.join(shown)}", shown)
     buckets = sorted(note[1].split() for note in notes)
     digest = hashlib.sha256(" ".join(f"{number}:{hashed}" for number, hashed, _, _ in buckets).encode()).hexdigest()
-    return _Content(
-        rows=sum(int(rows) for _, _, rows, _ in buckets),
-        hash=f"{VERSION}/{count}:{digest}",
+    rows = sum(int(rows) for _, _, rows, _ in buckets)
+    return CheckedRows(
+        table=group.table_name,
+        key=key,
+        key_hash=hash_of(key),
+        content=f"{VERSION}/{pieces.buckets}:{digest}",
         newest_event=max(datetime.fromisoformat(newest) for *_, newest in buckets),
+        count=rows,
+        repeated=pieces.rows - rows,
     )
 
 
@@ -365,9 +328,8 @@ def main(arguments: Sequence[str]) -> int:
         reject(delivery, str(error), getattr(error, "problems", [str(error)]), s3=s3, publish=publish)
         sys.stderr.write(f"mlops ingest: rejected, nothing was written: {error}\n")
         return 0
-    # derived from the key instead of the run: repeated events have the same id
-    digest = hashlib.sha256(given.idempotency_key.encode()).hexdigest()[:32]
     announce = unit_bus(events, bus=given.event_bus, unit=given.unit)
-    announce(features_ingested(given.table, rows=done.rows, ingest_id=digest))
+    # identified by the key instead of the run: repeated events have the same id
+    announce(features_ingested(given.table, rows=done.rows, ingest_id=hash_of(given.idempotency_key)[:32]))
     sys.stderr.write(f"mlops ingest: {done}\n")
     return 0
