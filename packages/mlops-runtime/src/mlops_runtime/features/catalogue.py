@@ -17,6 +17,7 @@ from mlops_runtime.features.iceberg_tables import feature_types
 from mlops_runtime.features.lock_file import FeatureLock, LockedTable
 from mlops_runtime.features.table_description import FeatureTableError, TableMeaning
 from mlops_runtime.features.table_freshness import table_age
+from mlops_runtime.features.table_pins import sequences
 from mlops_runtime.features.table_types import declared_types
 from mlops_runtime.features.training_set_manifest import ManifestError, Manifests, pins
 from mlops_runtime.registry.package_registry import TrainedPackage
@@ -389,7 +390,7 @@ def _history(
 
 
 def _newest_ingest(table: Table) -> IngestFacts | None:
-    order = {snapshot.snapshot_id: snapshot.sequence_number or 0 for snapshot in table.metadata.snapshots}
+    order = sequences(table)
     newest = max(
         ingest_ledger.entries(table), key=lambda entry: (entry.at, order.get(entry.snapshot_id, 0)), default=None
     )

@@ -100,6 +100,8 @@ def with_tag(
     if refs.get(tag, {"snapshot-id": snapshot})["snapshot-id"] != snapshot:
         raise SnapshotTagError(f"tag {tag} names snapshot {refs[tag]['snapshot-id']}, not {snapshot}")
     reference = {"snapshot-id": snapshot, "type": "tag", "max-ref-age-ms": TAG_AGE // timedelta(milliseconds=1)}
+    aged = {name: ref["snapshot-id"] for name, ref in refs.items() if ref.get("max-ref-age-ms") is not None}
+    kept = {name: ref for name, ref in refs.items() if name not in replaced_tags(aged, known)}
     properties = metadata.get("properties") or {}
     log = [
         *(metadata.get("metadata-log") or ()),
@@ -107,18 +109,15 @@ def with_tag(
     ]
     return {
         **metadata,
-        "refs": {**_kept(refs, known), tag: reference},
+        "refs": {**kept, tag: reference},
         "last-updated-ms": max(int(now.timestamp() * 1000), metadata["last-updated-ms"]),
         "metadata-log": log[-max(1, int(properties.get(_PREVIOUS, 100))) :],
     }
 
 
-def _kept(refs: Mapping[str, Any], order: Mapping[int, int]) -> dict[str, object]:
-    own = sorted(
-        (order.get(ref["snapshot-id"], 0), name) for name, ref in refs.items() if ref.get("max-ref-age-ms") is not None
-    )
-    expired = {name for _, name in own[: max(0, len(own) - KEPT_TAGS + 1)]}
-    return {name: ref for name, ref in refs.items() if name not in expired}
+def replaced_tags(tags: Mapping[str, int], order: Mapping[int, int], *, kept: int = KEPT_TAGS - 1) -> list[str]:
+    """Return the tags to drop for a further one, given the snapshot of each tag and the sequence numbers of snapshots."""
+    return sorted(tags, key=lambda name: (order.get(tags[name], 0), name))[:-kept]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,12 +15,13 @@ from mlops_runtime.contracts.features import LEDGER_DAYS
 from mlops_runtime.features.feature_group import INGEST_ID
 from mlops_runtime.features.ingest_ledger import ledger_place, lost_index
 from mlops_runtime.features.ledger_index import INDEX_FILES, of_rows
-from mlops_runtime.features.snapshot_tags import KEPT_TAGS
+from mlops_runtime.features.snapshot_tags import KEPT_TAGS, replaced_tags
 from mlops_runtime.features.source import DamagedFileError, IcebergRows, MissingFileError
 from mlops_runtime.features.table_commits import committed, steady
 from mlops_runtime.features.table_compaction import compact, is_due
 from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.table_files import TableFile, listed, listed_below, put, remove_halves, unnamed
+from mlops_runtime.features.table_pins import sequences
 from mlops_runtime.features.training_set_manifest import Manifests, pins
 
 # younger files may be needed by a running writer
@@ -171,9 +172,9 @@ def _is_index(file: TableFile) -> bool:
 
 def _drop_tags(table: Table, manifests: Manifests) -> int:
     """Drop all but the newest tags of training sets, after recording the sequence numbers that early manifests lack."""
-    order = {snapshot.snapshot_id: snapshot.sequence_number or 0 for snapshot in table.metadata.snapshots}
+    order = sequences(table)
     own = {name: ref.snapshot_id for name, ref in table.metadata.refs.items() if name.startswith("ts-")}
-    going = sorted(own, key=lambda name: (order.get(own[name], 0), name))[:-KEPT_TAGS]
+    going = replaced_tags(own, order, kept=KEPT_TAGS)
     if not going:
         return 0
     _note(table, manifests, order)

@@ -14,14 +14,13 @@ import pyarrow as pa
 from pyiceberg.expressions import LessThan
 from pyiceberg.schema import Schema
 from pyiceberg.table import DataScan, Table
-from pyiceberg.table.refs import SnapshotRef
 from pyiceberg.table.update.snapshot import ManageSnapshots
 from pyiceberg.types import NestedField
 
 from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.features.feature_group import INGEST_ID
 from mlops_runtime.features.iceberg_tables import row_condition, scanned, schema_at
-from mlops_runtime.features.snapshot_tags import KEPT_TAGS, TAG_AGE
+from mlops_runtime.features.snapshot_tags import TAG_AGE, replaced_tags
 from mlops_runtime.features.source import whole
 from mlops_runtime.features.table_commits import committed
 from mlops_runtime.features.table_description import FeatureTableError, TableMeaning
@@ -50,22 +49,20 @@ def tag_snapshot(table: Table, snapshot_id: int, tag: str) -> None:
             return
         with fresh.transaction() as transaction:
             changes = ManageSnapshots(transaction)
-            for name in _replaced_tags(fresh):
+            # tags with an age belong to sets that have their sequence numbers
+            aged = {
+                name: ref.snapshot_id for name, ref in fresh.metadata.refs.items() if ref.max_ref_age_ms is not None
+            }
+            for name in replaced_tags(aged, sequences(fresh)):
                 changes.remove_tag(name)
             changes.create_tag(snapshot_id, tag, max_ref_age_ms=TAG_AGE // timedelta(milliseconds=1)).commit()
 
     committed(table, attempt)
 
 
-def _replaced_tags(table: Table) -> list[str]:
-    """Return the tags to drop for a further one: tags with an age belong to sets that have their sequence numbers."""
-    order = {snapshot.snapshot_id: snapshot.sequence_number or 0 for snapshot in table.metadata.snapshots}
-
-    def age(each: tuple[str, SnapshotRef]) -> tuple[int, str]:
-        return (order.get(each[1].snapshot_id, 0), each[0])
-
-    own = [(name, ref) for name, ref in table.metadata.refs.items() if ref.max_ref_age_ms is not None]
-    return [name for name, _ in sorted(own, key=age)[: max(0, len(own) - KEPT_TAGS + 1)]]
+def sequences(table: Table) -> dict[int, int]:
+    """Return the sequence number of each existing snapshot."""
+    return {snapshot.snapshot_id: snapshot.sequence_number or 0 for snapshot in table.metadata.snapshots}
 
 
 def pin(
