@@ -36,7 +36,7 @@ from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, Feature, FeatureGroup
-from mlops_runtime.features.training_set_manifest import Objects
+from mlops_runtime.features.training_set_manifest import Objects, pins
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -131,7 +131,7 @@ def training_set_events(
     run = _run(source, f"training-set/{digest}", {"processing_engine": engine})
     code = _built_from(manifest) if source.code is None else source.code
     job = _job(replace(source, code=code), f"training_set.{manifest.name}", "TRAINING_SET")
-    read = {(table.database, table.table, table.snapshot_id): _pinned(source, table) for table in _tables(manifest)}
+    read = {(table.database, table.table, table.snapshot_id): _pinned(source, table) for table in pins(manifest)}
     inputs = [*read.values(), *_entity_rows(manifest, uri)]
     return (
         _event(RunState.START, started, run, job, inputs=inputs),
@@ -264,10 +264,6 @@ def _pinned(source: LineageSource, table: PinnedTable) -> InputDataset:
     return InputDataset(namespace=source.catalog, name=name, facets={"version": snapshot})
 
 
-def _tables(manifest: TrainingSetManifest) -> tuple[PinnedTable, ...]:
-    return (*(() if manifest.entities is None else (manifest.entities,)), *manifest.features)
-
-
 def _built_from(manifest: TrainingSetManifest) -> CodeLocation | None:
     source = {} if manifest.build.source is None else manifest.build.source
     url = source.get("url", source.get("repository"))
@@ -325,7 +321,7 @@ def _columns(manifest: TrainingSetManifest, source: LineageSource) -> column_lin
         name = f"table/{table.database}/{table.table}"
         return column_lineage_dataset.InputField(source.catalog, name, column, transformations=[how])
 
-    for table in _tables(manifest):
+    for table in pins(manifest):
         for column, name in zip(table.columns, table.names or table.columns, strict=True):
             fields.setdefault(name, column_lineage_dataset.Fields(inputFields=[field(table, column, _DIRECT)]))
         for column in (*table.entities, EVENT_TIME, CREATED_TIME):

@@ -13,7 +13,7 @@ from mlops_runtime.features import split_set, training_set
 from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.table_pins import expiry_problem
 from mlops_runtime.features.training_set import TrainingSet
-from mlops_runtime.features.training_set_manifest import Manifests, Objects
+from mlops_runtime.features.training_set_manifest import Manifests, Objects, pins
 from mlops_runtime.features.training_set_request import Load, TrainingSetError
 
 
@@ -63,7 +63,7 @@ def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | 
         )
     tables: dict[str, Table] = {}
     missing: list[str] = []
-    for pinned in (*([] if manifest.entities is None else [manifest.entities]), *manifest.features):
+    for pinned in pins(manifest):
         try:
             tables[pinned.table] = load(pinned.table)
         except FeatureTableError as error:

@@ -15,7 +15,7 @@ See: https://docs.aws.amazon.com/sagemaker/latest/dg/lineage-tracking-entities.h
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.features import LINEAGE_DIGITS, PinnedTable, TrainingSetManifest, lineage_name
+from mlops_runtime.features.training_set_manifest import pins
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
@@ -114,8 +115,7 @@ class SageMakerLineage:
         action = self._action(manifest, digest)
         created = built.is_new + action.is_new
         snapshots, contexts = {}, {}
-        tables = (*(() if manifest.entities is None else (manifest.entities,)), *manifest.features)
-        for pinned in {(each.table, each.snapshot_id): each for each in tables}.values():
+        for pinned in {(each.table, each.snapshot_id): each for each in pins(manifest)}.values():
             table = f"{self._catalog}:table/{pinned.database}/{pinned.table}"
             snapshot = self._artifact(
                 f"{table}?table_uuid={pinned.table_uuid}&snapshot_id={pinned.snapshot_id}",
@@ -165,12 +165,11 @@ class SageMakerLineage:
 
     def _artifact(self, uri: str, *, kind: str, name: str, properties: Mapping[str, str]) -> _Entity:
         def create() -> str:
-            with _wrapped_errors("CreateArtifact", uri):
-                return self._sagemaker.create_artifact(
-                    ArtifactName=name, Source={"SourceUri": uri}, ArtifactType=kind, Properties=properties
-                )["ArtifactArn"]
+            return self._sagemaker.create_artifact(
+                ArtifactName=name, Source={"SourceUri": uri}, ArtifactType=kind, Properties=properties
+            )["ArtifactArn"]
 
-        return _ensured(lambda: self._found(uri), create)
+        return _ensured("CreateArtifact", uri, lambda: self._found(uri), create)
 
     def _found(self, uri: str) -> str | None:
         with _wrapped_errors("ListArtifacts", uri):
@@ -191,49 +190,43 @@ class SageMakerLineage:
             code["CommitId"] = source["commit"]
 
         def create() -> str:
-            with _wrapped_errors("CreateAction", name):
-                return self._sagemaker.create_action(
-                    ActionName=name,
-                    Source={"SourceUri": self.training_set_uri(digest), "SourceType": BUILD, "SourceId": digest},
-                    ActionType=BUILD,
-                    Status="Completed",
-                    Properties={
-                        "engine": f"{build.engine} {build.engine_version}",
-                        "planner": build.planner,
-                        "client": build.client,
-                    },
-                    MetadataProperties=code,
-                )["ActionArn"]
+            return self._sagemaker.create_action(
+                ActionName=name,
+                Source={"SourceUri": self.training_set_uri(digest), "SourceType": BUILD, "SourceId": digest},
+                ActionType=BUILD,
+                Status="Completed",
+                Properties={
+                    "engine": f"{build.engine} {build.engine_version}",
+                    "planner": build.planner,
+                    "client": build.client,
+                },
+                MetadataProperties=code,
+            )["ActionArn"]
 
         def find() -> str | None:
-            with _wrapped_errors("DescribeAction", name):
-                try:
-                    return self._sagemaker.describe_action(ActionName=name)["ActionArn"]
-                except self._sagemaker.exceptions.ResourceNotFound:
-                    return None
+            with _wrapped_errors("DescribeAction", name), suppress(self._sagemaker.exceptions.ResourceNotFound):
+                return self._sagemaker.describe_action(ActionName=name)["ActionArn"]
+            return None
 
-        return _ensured(find, create)
+        return _ensured("CreateAction", name, find, create)
 
     def _context(self, pinned: PinnedTable, table: str) -> _Entity:
         name = _name(pinned.table, table)
 
         def create() -> str:
-            with _wrapped_errors("CreateContext", name):
-                return self._sagemaker.create_context(
-                    ContextName=name,
-                    Source={"SourceUri": table, "SourceType": FEATURE_GROUP},
-                    ContextType=FEATURE_GROUP,
-                    Properties={"group": pinned.group, "version": str(pinned.version)},
-                )["ContextArn"]
+            return self._sagemaker.create_context(
+                ContextName=name,
+                Source={"SourceUri": table, "SourceType": FEATURE_GROUP},
+                ContextType=FEATURE_GROUP,
+                Properties={"group": pinned.group, "version": str(pinned.version)},
+            )["ContextArn"]
 
         def find() -> str | None:
-            with _wrapped_errors("DescribeContext", name):
-                try:
-                    return self._sagemaker.describe_context(ContextName=name)["ContextArn"]
-                except self._sagemaker.exceptions.ResourceNotFound:
-                    return None
+            with _wrapped_errors("DescribeContext", name), suppress(self._sagemaker.exceptions.ResourceNotFound):
+                return self._sagemaker.describe_context(ContextName=name)["ContextArn"]
+            return None
 
-        return _ensured(find, create)
+        return _ensured("CreateContext", name, find, create)
 
     def _associate(self, source: _Entity, destination: _Entity, kind: "AssociationEdgeTypeType") -> bool:
         # new entities have no associations yet
@@ -257,12 +250,13 @@ class SageMakerLineage:
         return bool(answer["AssociationSummaries"])
 
 
-def _ensured(find: Callable[[], str | None], create: Callable[[], str]) -> _Entity:
+def _ensured(operation: str, what: str, find: Callable[[], str | None], create: Callable[[], str]) -> _Entity:
     found = find()
     if found is not None:
         return _Entity(found, is_new=False)
     try:
-        return _Entity(create(), is_new=True)
+        with _wrapped_errors(operation, what):
+            return _Entity(create(), is_new=True)
     except SageMakerLineageError:
         found = find()  # another process may have created it since
         if found is None:
