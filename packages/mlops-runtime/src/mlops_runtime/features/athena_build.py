@@ -8,7 +8,7 @@ no other exact representation. The files and tables that interrupted builds left
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,18 +17,17 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import content_hash
-from mlops_runtime.contracts.features import STAGED_DAYS, TrainingSetManifest
+from mlops_runtime.contracts.features import STAGED_DAYS
 from mlops_runtime.features.access_errors import allow, refusals
 from mlops_runtime.features.athena_query import microseconds, remove_all, unload
 from mlops_runtime.features.athena_runs import AthenaError, AthenaRuns, quoted
 from mlops_runtime.features.build_intent import OpenBuild
-from mlops_runtime.features.distributed_build import EntityFiles, Files, Layout, Written, laid_out
+from mlops_runtime.features.distributed_build import EntityFiles, Files, Layout, laid_out
 from mlops_runtime.features.glue_build import staged, stored_set
 from mlops_runtime.features.row_hashing import BLOCK
-from mlops_runtime.features.training_set import Prepared, TrainingSet, entities_key, folder, place
+from mlops_runtime.features.training_set import Prepared, TrainingSet, copy_staged, entities_key, folder, place
 from mlops_runtime.features.training_set_files import block_count, parquet_bytes
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import TrainingSetError
@@ -91,10 +90,14 @@ class AthenaBuilder:
             written = layout.composed(draft, self._blocks(layout, own))
             by = replace(draft.build, engine="athena", engine_version=engine)
             manifest = replace(draft, output=written.output, build=by)
-            self._keep(build, manifest, written)
+            digest = content_hash(manifest)
+            target = folder(manifest.name, digest)
+            copy_staged(written.staged, self.sets, target, build)
+            self.manifests.add_copy(digest, place(self.sets, target))
+            self.manifests.write(manifest)
         finally:
             remove_all(own)
-        return stored_set(self.sets, content_hash(manifest), manifest)
+        return stored_set(self.sets, digest, manifest)
 
     def _answered(self, layout: Layout, rows: pa.Table, own: Objects, name: str) -> str:
         """Unload the rows of each timeline; return Athena's engine version."""
@@ -157,18 +160,15 @@ class AthenaBuilder:
         """Read one partition at a time and write its blocks."""
         task, plan = layout.task, layout.plan
         if plan is None or not task.rows:
-            return [layout.answer(number, {}, attempt=0) for number in range(block_count(task.rows, self.block))]
+            return [task.answer(number, {}) for number in range(block_count(task.rows, self.block))]
         answers, step = [], self._blocks_of_a_part(layout)
         timelines = sorted(set(timeline_numbers(plan)))
         for part, first in enumerate(range(0, block_count(task.rows, self.block), step)):
             found = {timeline: self._part(own, timeline, part) for timeline in timelines}
             for number in range(first, min(first + step, block_count(task.rows, self.block))):
                 start = (number - first) * self.block
-                answers.append(
-                    layout.answer(
-                        number, {each: rows.slice(start, self.block) for each, rows in found.items()}, attempt=0
-                    )
-                )
+                block = {each: rows.slice(start, self.block) for each, rows in found.items()}
+                answers.append(layout.task.answer(number, block))
         return answers
 
     def _part(self, own: Objects, timeline: int, part: int) -> pa.Table:
@@ -185,24 +185,6 @@ class AthenaBuilder:
 
     def _blocks_of_a_part(self, layout: Layout) -> int:
         return -(-block_count(layout.task.rows, self.block) // _PARTITIONS)
-
-    def _keep(self, build: OpenBuild, manifest: TrainingSetManifest, written: Written) -> None:
-        """Copy the files to the set's folder and write the manifest; remove the copies if an erasure began."""
-        digest = content_hash(manifest)
-        target = folder(manifest.name, digest)
-        root = self.sets.uri("")
-        for path, uri in written.staged.items():
-            self.sets.copy(uri.removeprefix(root), f"{target}/{path}")
-        try:
-            build.check()
-        except TrainingSetError:
-            # without permission to delete, the erasure removes these files together with its rows
-            with suppress(ClientError):
-                for path in written.staged:
-                    self.sets.erase(f"{target}/{path}")
-            raise
-        self.manifests.add_copy(digest, place(self.sets, target))
-        self.manifests.write(manifest)
 
 
 def _entity(plan: SqlPlan, table: str) -> str:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mlops_runtime.features.distributed_build import Files, RowGroups, footer
+from mlops_runtime.features.distributed_build import Files, RowGroups, footer, runs
 from mlops_runtime.features.training_set_files import BESIDE, SPLIT, SPLITS
 from mlops_runtime.features.training_set_request import TrainingSetError
 from mlops_runtime.training_data.naive_baselines import (
@@ -206,7 +206,7 @@ class DistributedBaselines:
         def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             schema, at, written = pa.ipc.read_schema(pa.py_buffer(text)), None, 0
             with ExitStack() as opened:
-                for file, rows in _by_file(batches):
+                for (file,), rows in (run for batch in batches for run in runs(batch, "file")):
                     if file != at:
                         opened.close()
                         target, path = files.at(uris[file])
@@ -248,16 +248,6 @@ def _whole_keys(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         limit = max(_ROWS_A_BATCH, 2 * held.num_rows)
     if held is not None and held.num_rows:
         yield held
-
-
-def _by_file(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the parts of batches that belong to one file, in order."""
-    for batch in batches:
-        while batch.num_rows:
-            file = batch["file"][0].as_py()
-            stop = pc.sum(pc.equal(batch["file"], file)).as_py()
-            yield file, batch.slice(0, stop)
-            batch = batch.slice(stop)  # noqa: PLW2901 - the rest of the batch
 
 
 def _bits_of(labels: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -78,8 +79,8 @@ class _Task:
     """Everything that tasks need.
 
     ``groups`` has the timeline of each group, ``None`` without rows, and the names of its columns in Spark. ``counts`` is the
-    number of rows of each entity file. ``features`` is the serialized Arrow schema of all columns in order: pickling would lose the
-    name of a list's elements, which files keep.
+    number of rows of each entity file, ``counted`` the number of groups with rows. ``features`` is the serialized Arrow schema of
+    all columns in order: pickling would lose the name of a list's elements, which files keep.
     """
 
     files: Files
@@ -89,6 +90,7 @@ class _Task:
     features: bytes
     counts: tuple[int, ...]
     block: int
+    counted: int
 
     @property
     def rows(self) -> int:
@@ -150,8 +152,14 @@ class _Task:
         """Return the columns of the result."""
         return replace(self, counts=()).assembled(0, {}).schema
 
-    def write(self, number: int, rows: pa.Table, attempt: int) -> Block:
-        """Write the files of a block in a folder of the attempt."""
+    def answer(self, number: int, found: Mapping[int, pa.Table], attempt: int = 0) -> "Answer":
+        """Write the files of a block, in a folder of the attempt, from the rows of each timeline, sorted by ``row_id``."""
+        counts = [0] * self.counted
+        for part in found.values():
+            for group in range(self.counted):
+                if f"found{group}" in part.column_names:
+                    counts[group] = pc.sum(part[f"found{group}"]).as_py() or 0
+        rows = self.assembled(number, found)
         block, content = written_block(
             rows, number, blocks=block_count(self.rows, self.block), splits=self.entities.splits
         )
@@ -160,7 +168,7 @@ class _Task:
             files.create_dir(target.rpartition("/")[0], recursive=True) if self.staged.startswith("file:") else None
             with files.open_output_stream(target) as sink:
                 sink.write(written)
-        return block
+        return Answer(block=block, found=tuple(counts), attempt=attempt)
 
 
 def build(
@@ -191,13 +199,7 @@ def build(
         FeatureTableError: If a snapshot has expired.
     """
     found = laid_out(tables, manifest, entities, files=files, staged=staged, block=block)
-    plan = found.plan
-    queries = ("select row_id, 0 as timeline from entity",) if plan is None else pieces(plan, "spark", catalog=catalog)
-    answers = (
-        _answers(spark, found.task, queries, plan, found.footers)
-        if found.task.rows
-        else [found.answer(0, {}, attempt=0)]
-    )
+    answers = _answers(spark, found, catalog) if found.task.rows else [found.task.answer(0, {})]
     return found.composed(manifest, answers)
 
 
@@ -210,17 +212,36 @@ class Layout:
     pinned: tuple[PinnedTable, ...]  # the feature tables with rows, by their number in the plan
     footers: tuple[pq.FileMetaData, ...]  # the footers of the entity rows' files
 
-    def answer(self, number: int, found: Mapping[int, pa.Table], *, attempt: int) -> "_Answer":
-        """Write the files of a block from the rows of each timeline, sorted by ``row_id``."""
-        return _answer(self.task, number, found, attempt, len(self.pinned))
-
-    def composed(self, manifest: TrainingSetManifest, answers: "Sequence[_Answer]") -> Written:
+    def composed(self, manifest: TrainingSetManifest, answers: "Sequence[Answer]") -> Written:
         """Return the output composed of the blocks.
 
         Raises:
             TrainingSetError: If a block is missing or repeated.
         """
-        return _composed(self.task, manifest, self.pinned, answers)
+        task, ordered = self.task, sorted(answers, key=lambda answer: answer.block.number)
+        expected = [
+            (n, max(0, min(task.block, task.rows - n * task.block))) for n in range(block_count(task.rows, task.block))
+        ]
+        if [(answer.block.number, answer.block.rows) for answer in ordered] != expected:
+            rows = sum(answer.block.rows for answer in ordered)
+            raise TrainingSetError(
+                f"{len(ordered)} blocks of {rows} rows were written for {len(expected)} of {task.rows} entity rows; build the set "
+                "again"
+            )
+        counts = {each.use: sum(answer.found[i] for answer in ordered) for i, each in enumerate(self.pinned)}
+        found = output(
+            task.schema(),
+            [answer.block for answer in ordered],
+            matched=[(each.use, counts.get(each.use, 0)) for each in manifest.features],
+            splits=task.entities.splits,
+            block=task.block,
+        )
+        staged = {
+            file.path: _staged(task.staged, file.path, answer.attempt)
+            for answer in ordered
+            for file in answer.block.files
+        }
+        return Written(output=found, staged=staged)
 
 
 def laid_out(
@@ -247,7 +268,7 @@ def laid_out(
         groups.append((None if number is None else timelines[number], own))
     schema = pa.schema(features).serialize().to_pybytes()
     counts = tuple(footer.num_rows for footer in footers)
-    task = _Task(files, entities, staged.rstrip("/"), tuple(groups), schema, counts, block)
+    task = _Task(files, entities, staged.rstrip("/"), tuple(groups), schema, counts, block, len(pinned))
     return Layout(task=task, plan=plan, pinned=tuple(pinned), footers=footers)
 
 
@@ -298,13 +319,12 @@ def _within(footers: Sequence[pq.FileMetaData], timestamp: str) -> tuple[datetim
     return first, last
 
 
-def _answers(
-    spark: "SparkSession", task: _Task, queries: Sequence[str], plan: SqlPlan | None, footers: Sequence[pq.FileMetaData]
-) -> "list[_Answer]":
+def _answers(spark: "SparkSession", layout: Layout, catalog: str) -> "list[Answer]":
     """Run the tasks that write the blocks; return their results."""
+    task, plan = layout.task, layout.plan
+    queries = ("select row_id, 0 as timeline from entity",) if plan is None else pieces(plan, "spark", catalog=catalog)
     columns = [task.entities.timestamp] if plan is None else list(plan.entities.columns)
-    _view(spark, task, columns, footers)
-    blocks, counted = block_count(task.rows, task.block), 0 if plan is None else len(plan.groups)
+    _view(spark, task, columns, layout.footers)
     # select only the timeline's own columns: those of other timelines are null in every row
     own: dict[int, list[str]] = {n: ["row_id"] for n in range(len(queries))}
     for timeline, names in task.groups:
@@ -321,19 +341,21 @@ def _answers(
         number: int | None = None
         held: dict[int, list[pa.RecordBatch]] = {}
         for batch in batches:
-            for block, timeline, part in _runs(batch):
+            for (block, timeline), part in runs(batch, "block", "timeline"):
                 if number is not None and block != number:
-                    yield _sent(_answer(task, number, _tables(held), attempt, counted))
+                    yield _sent(task.answer(number, _tables(held), attempt))
                     held = {}
                 number = block
                 held.setdefault(timeline, []).append(part.select(own[timeline]))
         if number is not None:
-            yield _sent(_answer(task, number, _tables(held), attempt, counted))
+            yield _sent(task.answer(number, _tables(held), attempt))
 
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(_ROWS_A_BATCH))
     rows = spark.sql(" union all ".join(f"({query})" for query in queries))
     numbered = rows.selectExpr(f"row_id div {task.block} as block", "*")
-    placed = numbered.repartition(blocks, "block").sortWithinPartitions("block", "timeline", "row_id")
+    placed = numbered.repartition(block_count(task.rows, task.block), "block").sortWithinPartitions(
+        "block", "timeline", "row_id"
+    )
     sent = placed.mapInArrow(write, "answer binary").collect()
     return [pickle.loads(row[0]) for row in sent]  # noqa: S301 - of our own tasks, over Spark's own channel
 
@@ -401,13 +423,13 @@ class RowGroups:
         return places.mapInArrow(read, kinds)
 
 
-def _runs(batch: pa.RecordBatch) -> Iterator[tuple[int, int, pa.RecordBatch]]:
-    """Yield the parts of a batch that belong to one block and timeline, in order."""
+def runs(batch: pa.RecordBatch, *names: str) -> Iterator[tuple[tuple[int, ...], pa.RecordBatch]]:
+    """Yield the parts of a sorted batch that have the same values in the columns, with these values."""
     while batch.num_rows:
-        block, timeline = batch["block"][0].as_py(), batch["timeline"][0].as_py()
-        same = pc.and_(pc.equal(batch["block"], block), pc.equal(batch["timeline"], timeline))
+        values = tuple(batch[name][0].as_py() for name in names)
+        same = reduce(pc.and_, (pc.equal(batch[name], value) for name, value in zip(names, values, strict=True)))
         stop = pc.sum(same).as_py()
-        yield block, timeline, batch.slice(0, stop)
+        yield values, batch.slice(0, stop)
         batch = batch.slice(stop)
 
 
@@ -416,7 +438,7 @@ def _tables(held: Mapping[int, Sequence[pa.RecordBatch]]) -> dict[int, pa.Table]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class Answer:
     """A task's result for a block: the number of matched rows of each group, and the attempt that wrote it."""
 
     block: Block
@@ -424,45 +446,8 @@ class _Answer:
     attempt: int
 
 
-def _answer(task: _Task, number: int, found: Mapping[int, pa.Table], attempt: int, groups: int) -> _Answer:
-    counts = [0] * groups
-    for part in found.values():
-        for group in range(groups):
-            if f"found{group}" in part.column_names:
-                counts[group] = pc.sum(part[f"found{group}"]).as_py() or 0
-    block = task.write(number, task.assembled(number, found), attempt)
-    return _Answer(block=block, found=tuple(counts), attempt=attempt)
-
-
-def _sent(answer: _Answer) -> pa.RecordBatch:
+def _sent(answer: Answer) -> pa.RecordBatch:
     return pa.record_batch({"answer": pa.array([pickle.dumps(answer)], pa.binary())})
-
-
-def _composed(
-    task: _Task, manifest: TrainingSetManifest, pinned: Sequence[PinnedTable], answers: Sequence[_Answer]
-) -> Written:
-    """Return the output composed of the blocks; raise if a block is missing or repeated."""
-    ordered = sorted(answers, key=lambda answer: answer.block.number)
-    expected = [
-        (n, max(0, min(task.block, task.rows - n * task.block))) for n in range(block_count(task.rows, task.block))
-    ]
-    if [(answer.block.number, answer.block.rows) for answer in ordered] != expected:
-        rows = sum(answer.block.rows for answer in ordered)
-        raise TrainingSetError(
-            f"{len(ordered)} blocks of {rows} rows were written for {len(expected)} of {task.rows} entity rows; build the set again"
-        )
-    counts = {each.use: sum(answer.found[i] for answer in ordered) for i, each in enumerate(pinned)}
-    found = output(
-        task.schema(),
-        [answer.block for answer in ordered],
-        matched=[(each.use, counts.get(each.use, 0)) for each in manifest.features],
-        splits=task.entities.splits,
-        block=task.block,
-    )
-    staged = {
-        file.path: _staged(task.staged, file.path, answer.attempt) for answer in ordered for file in answer.block.files
-    }
-    return Written(output=found, staged=staged)
 
 
 def _staged(place: str, path: str, attempt: int) -> str:

@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from botocore.exceptions import ClientError
 from pyiceberg.table import Table
 
 from mlops_runtime.contracts import content_hash as document_hash
@@ -221,6 +223,24 @@ def write(files: Mapping[str, bytes], sets: Objects, build: OpenBuild, *, what: 
         raise TrainingSetError(
             f"{what} is built, but {sets} has different bytes in {', '.join(other)}; remove these files and build it again"
         )
+
+
+def copy_staged(staged: Mapping[str, str], sets: Objects, target: str, build: OpenBuild) -> None:
+    """Copy files, given by their URI and path in the set, to the set's folder; remove the copies if an erasure began.
+
+    Raises:
+        ErasedDuringBuildError: If an erasure began during the build.
+    """
+    for path, uri in staged.items():
+        sets.copy(uri.removeprefix(sets.uri("")).lstrip("/"), f"{target}/{path}")
+    try:
+        build.check()
+    except TrainingSetError:
+        # without permission to delete, the erasure removes these files together with its rows
+        with suppress(ClientError):
+            for path in staged:
+                sets.erase(f"{target}/{path}")
+        raise
 
 
 def folder(name: str, training_set_id: str) -> str:

@@ -31,7 +31,7 @@ from mlops_runtime.contracts.features import BuildProcess, TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features import distributed_build, split_set
 from mlops_runtime.features.build_intent import Builds, OpenBuild
-from mlops_runtime.features.distributed_build import EntityFiles, Files
+from mlops_runtime.features.distributed_build import EntityFiles, Files, Written
 from mlops_runtime.features.distributed_labels import DistributedLabels
 from mlops_runtime.features.feature_service import FeatureServiceError, FeatureServices
 from mlops_runtime.features.glue_build import DONE, DRAFT, Done, staged
@@ -41,7 +41,7 @@ from mlops_runtime.features.snapshot_tags import time_of
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_catalog import glue_properties
 from mlops_runtime.features.table_description import FeatureTableError
-from mlops_runtime.features.training_set import entities_key, folder
+from mlops_runtime.features.training_set import copy_staged, entities_key, folder
 from mlops_runtime.features.training_set_files import MANIFEST_FILE
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import TrainingSetError
@@ -80,12 +80,12 @@ class SparkBuild:
             )
         names = list(dict.fromkeys(pinned.table for pinned in draft.features))
         entities = EntityFiles(
-            uris=(self._uri(entities_key(draft.entity_rows)),), timestamp=draft.entity_rows.timestamp
+            uris=(self.sets.uri(entities_key(draft.entity_rows)),), timestamp=draft.entity_rows.timestamp
         )
         with self._open(names, f"sets/{draft.name}", takes_rows=True, joined=[]) as opened:
             tables = {name: self.client.table(name) for name in names}
             manifest, written = self._written(tables, draft, entities)
-            self._keep(opened, manifest, written, folder(draft.name, content_hash(manifest)))
+            self._keep(opened, manifest, written.staged, folder(draft.name, content_hash(manifest)))
         return manifest
 
     def planned(
@@ -107,11 +107,11 @@ class SparkBuild:
         with self._open(tables, output, takes_rows=False, joined=[use.on for use in plan.uses]) as opened:
             split_set.keep_service(plan, FeatureServices(self.manifests.objects), self.client.table)
             labels = DistributedLabels(
-                self.spark, catalog=self.catalog, files=self.files, staged=self._uri(f"{staged(self.id)}/rows")
+                self.spark, catalog=self.catalog, files=self.files, staged=self.sets.uri(f"{staged(self.id)}/rows")
             )
             ready = split_set.prepared(self.client.table, tables, plan, as_of=as_of, tag=tag, split=labels.split)
             manifest, written = self._written(ready.tables, ready.manifest, labels.entities(ready.manifest))
-            self._keep(opened, manifest, written, output)
+            self._keep(opened, manifest, written.staged, output)
         return manifest
 
     @contextmanager
@@ -119,7 +119,7 @@ class SparkBuild:
         self, tables: Sequence[str], target: str, *, takes_rows: bool, joined: Sequence[Mapping[str, str]]
     ) -> Iterator[OpenBuild]:
         """Open the build, with the join columns of its rows; at the end, delete staged files except draft and done file."""
-        places = [self._uri(staged(self.id)), self._uri(target)]
+        places = [self.sets.uri(staged(self.id)), self.sets.uri(target)]
         with self.builds.begin(
             tables=tables, places=places, takes_rows=takes_rows, joined=joined, process=self.process
         ) as opened:
@@ -137,9 +137,8 @@ class SparkBuild:
 
     def _written(
         self, tables: Mapping[str, Table], draft: TrainingSetManifest, entities: EntityFiles
-    ) -> tuple[TrainingSetManifest, Mapping[str, str]]:
-        """Write the files in tasks; return the manifest, and the key of each file by its path."""
-        place = f"{staged(self.id)}/files"
+    ) -> tuple[TrainingSetManifest, Written]:
+        """Write the files in tasks; return them with the manifest."""
         found = distributed_build.build(
             self.spark,
             tables,
@@ -147,32 +146,21 @@ class SparkBuild:
             entities,
             catalog=self.catalog,
             files=self.files,
-            staged=self._uri(place),
+            staged=self.sets.uri(f"{staged(self.id)}/files"),
             block=self.block,
         )
         by = replace(draft.build, engine="spark", engine_version=str(self.spark.version))
-        keys = {path: f"{place}{uri.removeprefix(self._uri(place))}" for path, uri in found.staged.items()}
-        return replace(draft, output=found.output, build=by), keys
+        return replace(draft, output=found.output, build=by), found
 
-    def _keep(self, build: OpenBuild, manifest: TrainingSetManifest, written: Mapping[str, str], target: str) -> None:
+    def _keep(self, build: OpenBuild, manifest: TrainingSetManifest, files: Mapping[str, str], target: str) -> None:
         """Copy the files to their location and write the manifest; if an erasure began, remove them instead."""
-        for path, key in written.items():
-            self.sets.copy(key, f"{target}/{path}")
-        try:
-            build.check()
-        except TrainingSetError:
-            for path in written:
-                self.sets.erase(f"{target}/{path}")
-            raise
+        copy_staged(files, self.sets, target, build)
         digest = content_hash(manifest)
         if manifest.entity_rows is None:  # readers of a plan's set expect its manifest beside its files
             self.sets.put_once(f"{target}/{MANIFEST_FILE}", canonical_json(manifest))
-        self.manifests.add_copy(digest, self._uri(target))
+        self.manifests.add_copy(digest, self.sets.uri(target))
         self.manifests.write(manifest)
         self.sets.put_once(f"{staged(self.id)}/{DONE}", canonical_json(Done(training_set_id=digest)))
-
-    def _uri(self, key: str) -> str:
-        return self.sets.uri(key)
 
 
 def main(arguments: Sequence[str]) -> int:
