@@ -68,20 +68,12 @@ def compare_predictions(
         >>> compare_predictions(own, holdout, np.array([1.0, 2.0]))[1]
         ['the model predicts 2 for row 1 of the holdout (store=8), 2.5 was expected (1 of 2 predictions differ by more than ...']
     """
-    if PREDICTION not in expected.column_names:
-        return None, [
-            f"predictions must have a column {PREDICTION!r}, got {', '.join(expected.column_names) or 'none'}"
-        ]
     keys = [name for name in expected.column_names if name != PREDICTION]
-    unknown = [name for name in keys if name not in holdout.column_names]
-    if unknown:
-        return None, [f"predictions identify rows by {', '.join(unknown)}, which the holdout does not have"]
-    rows, problem = _rows(expected, holdout, keys)
-    if problem is not None:
-        return None, [problem]
-    wanted, problem = _numbers(expected.column(PREDICTION), None if predictions.ndim == 1 else predictions.shape[1])
-    if problem is not None:
-        return None, [problem]
+    try:
+        rows = _rows(expected, holdout, keys)
+        wanted = _numbers(expected.column(PREDICTION), None if predictions.ndim == 1 else predictions.shape[1])
+    except _UnmatchedError as error:
+        return None, [str(error)]
     return _differences(
         wanted,
         predictions[rows],
@@ -94,59 +86,65 @@ def compare_predictions(
     )
 
 
-def _numbers(column: Any, width: int | None) -> tuple[Wide, str | None]:
-    """Return the predictions of a column, NaN for nulls, or why they do not fit the model."""
+class _UnmatchedError(ValueError):
+    """A prediction or row has no counterpart."""
+
+
+def _numbers(column: Any, width: int | None) -> Wide:
+    """Return the predictions of a column, NaN for nulls; raise if they do not fit the model."""
     values = column.to_pylist()
     if width is None:
         if any(isinstance(value, list) for value in values):
-            return np.empty(0), "predictions are lists, but the model returns one number per row"
-        return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64), None
+            raise _UnmatchedError("predictions are lists, but the model returns one number per row")
+        return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
     wrong = next((value for value in values if value is not None and not isinstance(value, list)), None)
     if wrong is None:
         wrong = next((len(value) for value in values if value is not None and len(value) != width), None)
     if wrong is not None:
-        return np.empty(
-            0
-        ), f"predictions must be lists of {width} numbers, as the model returns them, got {_of_lists(column, wrong)}"
+        got = f"one of {wrong}" if pa.types.is_nested(column.type) else str(column.type)
+        raise _UnmatchedError(f"predictions must be lists of {width} numbers, as the model returns them, got {got}")
     lists = [[np.nan if each is None else float(each) for each in value or [None] * width] for value in values]
-    return np.array(lists, dtype=np.float64).reshape(-1, width), None
+    return np.array(lists, dtype=np.float64).reshape(-1, width)
 
 
-def _of_lists(column: Any, wrong: object) -> str:
-    return f"one of {wrong}" if pa.types.is_nested(column.type) else str(column.type)
-
-
-def _rows(expected: Any, holdout: Any, keys: Sequence[str]) -> tuple[list[int], str | None]:
-    """Return the holdout's row of each prediction, or why a prediction or row has no counterpart."""
+def _rows(expected: Any, holdout: Any, keys: Sequence[str]) -> list[int]:
+    """Return the holdout's row of each prediction; raise if a prediction or row has no counterpart."""
+    if PREDICTION not in expected.column_names:
+        raise _UnmatchedError(
+            f"predictions must have a column {PREDICTION!r}, got {', '.join(expected.column_names) or 'none'}"
+        )
+    unknown = [name for name in keys if name not in holdout.column_names]
+    if unknown:
+        raise _UnmatchedError(f"predictions identify rows by {', '.join(unknown)}, which the holdout does not have")
     if not keys:
         if expected.num_rows != holdout.num_rows:
             fix = "provide one per row in the holdout's order, or columns that identify the row of each"
-            return [], f"{expected.num_rows} predictions were given for {holdout.num_rows} rows of the holdout; {fix}"
-        return list(range(holdout.num_rows)), None
+            raise _UnmatchedError(
+                f"{expected.num_rows} predictions were given for {holdout.num_rows} rows of the holdout; {fix}"
+            )
+        return list(range(holdout.num_rows))
     named: dict[tuple[str, ...], int] = {}
     for row, key in enumerate(_named(holdout, keys)):
         if key in named:
-            return (
-                [],
-                f"{', '.join(keys)} identify more than one row of the holdout, such as {_shown(keys, key)}; add a column",
+            raise _UnmatchedError(
+                f"{', '.join(keys)} identify more than one row of the holdout, such as {_shown(keys, key)}; add a column"
             )
         named[key] = row
     wanted = _named(expected, keys)
     missing = [key for key in wanted if key not in named]
     if missing:
         such = f", such as {_shown(keys, missing[0])}"
-        return [], f"{len(missing)} of {len(wanted)} predictions match no row of the holdout{such}"
+        raise _UnmatchedError(f"{len(missing)} of {len(wanted)} predictions match no row of the holdout{such}")
     given = set(wanted)
     left = [key for key in named if key not in given]
     if left:
         of = f"{len(left)} of {len(named)} rows of the holdout have no prediction, such as {_shown(keys, left[0])}"
-        return [], f"{of}; provide one for each row, so that the whole model is compared"
+        raise _UnmatchedError(f"{of}; provide one for each row, so that the whole model is compared")
     if len(given) < len(wanted):
-        return (
-            [],
-            f"{len(wanted)} predictions were given for {len(named)} rows of the holdout; provide one for each row",
+        raise _UnmatchedError(
+            f"{len(wanted)} predictions were given for {len(named)} rows of the holdout; provide one for each row"
         )
-    return [named[key] for key in wanted], None
+    return [named[key] for key in wanted]
 
 
 def _differences(

@@ -42,14 +42,14 @@ def write_predictions(folder: Path, predicted: Predicted) -> Path:
     return path
 
 
-def differences(found: tuple[str, str, int], *, artifact_sha256: str | None, holdout: str, rows: int) -> str:
+def differences(found: tuple[str, str, int], expected: tuple[str | None, str, int]) -> str:
     """Return how predictions differ from the expected archive, holdout and number of rows.
 
     Example:
-        >>> differences(("a1", "h1", 3), artifact_sha256="a1", holdout="h2", rows=4)
+        >>> differences(("a1", "h1", 3), ("a1", "h2", 4))
         'of holdout h1, expected h2; rows 3, expected 4'
     """
-    named = zip(("of archive", "of holdout", "rows"), found, (artifact_sha256, holdout, rows), strict=True)
+    named = zip(("of archive", "of holdout", "rows"), found, expected, strict=True)
     return "; ".join(f"{what} {one}, expected {wanted}" for what, one, wanted in named if one != wanted)
 
 
@@ -70,12 +70,7 @@ def read_predictions(path: Path, *, artifact_sha256: str | None, holdout: str, r
         of = from_json(HoldoutPredictions, (table.schema.metadata or {}).get(_METADATA, b""))
     except (pa.ArrowException, OSError, ContractError) as error:
         raise JobError(f"{path.name} must be a file that the predict job wrote: {error}") from error
-    wrong = differences(
-        (of.artifact_sha256, of.holdout_sha256, table.num_rows),
-        artifact_sha256=artifact_sha256,
-        holdout=holdout,
-        rows=rows,
-    )
+    wrong = differences((of.artifact_sha256, of.holdout_sha256, table.num_rows), (artifact_sha256, holdout, rows))
     if wrong:
         raise JobError(f"{path.name} has predictions {wrong}; remove it, so that it is written again")
     column = table.column(_COLUMN).combine_chunks()

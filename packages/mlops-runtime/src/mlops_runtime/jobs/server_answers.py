@@ -100,12 +100,8 @@ def read_answers(folder: Path, *, artifact_sha256: str | None, holdout: str, row
         requested = from_json(HoldoutRequests, (folder / REQUESTS_FILE).read_bytes())
     except (OSError, ContractError) as error:
         raise JobError(f"{REQUESTS_FILE} must be beside the server's responses: {error}") from error
-    wrong = differences(
-        (requested.artifact_sha256, requested.holdout_sha256, requested.rows),
-        artifact_sha256=artifact_sha256,
-        holdout=holdout,
-        rows=rows,
-    )
+    found = (requested.artifact_sha256, requested.holdout_sha256, requested.rows)
+    wrong = differences(found, (artifact_sha256, holdout, rows))
     if wrong:
         raise JobError(f"the server's responses are {wrong}; remove them, so that they are requested again")
     width = requested.signature.columns
