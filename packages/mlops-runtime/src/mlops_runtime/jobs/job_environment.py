@@ -104,9 +104,13 @@ class OptMl:
         See: https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html
         """
         sys.stderr.write(f"mlops {job}: {error}\n")
-        self.message.parent.mkdir(parents=True, exist_ok=True)
-        self.message.write_text(f"{job}: {error}"[:_MAX_MESSAGE])
+        self.write_message(f"{job}: {error}"[:_MAX_MESSAGE])
         return 1
+
+    def write_message(self, text: str) -> None:
+        """Write the processing job's ``ExitMessage``."""
+        self.message.parent.mkdir(parents=True, exist_ok=True)
+        self.message.write_text(text)
 
     def channel(self, name: str) -> Path:
         """Return the directory of a training channel."""

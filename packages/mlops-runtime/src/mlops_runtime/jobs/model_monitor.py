@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from mlops_runtime.contracts import to_dict
 from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.monitor.counting.capture_lines import is_since
 from mlops_runtime.monitor.model_monitor.captured_records import (
@@ -61,6 +62,12 @@ class Analysis:
     inference: str  # attribute of the prediction
     probability: str | None  # attribute of the probability; None without one
     threshold: float  # probability above which a prediction is positive
+
+    @property
+    def of_metrics(self) -> Mapping[str, Any]:
+        """Time and dimensions of every CloudWatch metric."""
+        dimensions = [{"Name": name, "Value": value} for name, value in self.dimensions.items()]
+        return {"Timestamp": self.start or self.end, "Dimensions": dimensions}
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Analysis":
@@ -179,8 +186,7 @@ def write(findings: Findings, analysis: Analysis, root: OptMl) -> None:
 
 def write_message(root: OptMl, violations: int) -> None:
     """Write the result of the job, in the words of AWS's container."""
-    root.message.parent.mkdir(parents=True, exist_ok=True)
-    root.message.write_text(
+    root.write_message(
         f"CompletedWithViolations: Job completed successfully with {violations} violations."
         if violations
         else "Completed: Job completed successfully with no violations."
@@ -244,14 +250,7 @@ def _data(analysis: Analysis, records: Iterator[Record] | list[Record], problems
     found = evaluate(constraints, baseline, columns)
     return Findings(
         statistics=statistics_document(columns.values(), count),
-        violations=[
-            {
-                "feature_name": v.feature_name,
-                "constraint_check_type": v.constraint_check_type,
-                "description": v.description,
-            }
-            for v in found
-        ],
+        violations=[to_dict(violation) for violation in found],
         metrics=list(_metrics(analysis, constraints, columns, baseline)) if constraints.emits_metrics else (),
     )
 
@@ -259,19 +258,13 @@ def _data(analysis: Analysis, records: Iterator[Record] | list[Record], problems
 def _metrics(
     analysis: Analysis, constraints: Constraints, columns: Mapping[str, Column], baseline: Mapping[str, Any]
 ) -> Iterator[Mapping[str, Any]]:
-    dimensions = [{"Name": name, "Value": value} for name, value in analysis.dimensions.items()]
-    common = {"Timestamp": analysis.start or analysis.end, "Dimensions": dimensions}
     known = {f.get("name"): f.get("numerical_statistics") for f in baseline.get("features", []) if isinstance(f, dict)}
     for feature in constraints.features:
         column = columns.get(feature.name)
         if column is None:
             continue
-        yield {
-            **common,
-            "MetricName": f"feature_non_null_{feature.name}",
-            "Value": float(column.present),
-            "Unit": "Count",
-        }
+        present = {"MetricName": f"feature_non_null_{feature.name}", "Value": float(column.present), "Unit": "Count"}
+        yield {**analysis.of_metrics, **present}
         numbers = column.numbers
         if not len(numbers):
             continue
@@ -282,16 +275,17 @@ def _metrics(
             "Maximum": numbers.max(),
         }
         values = {name: float(value) for name, value in statistics.items()}
-        yield {**common, "MetricName": f"feature_data_{feature.name}", "StatisticValues": values}
+        yield {**analysis.of_metrics, "MetricName": f"feature_data_{feature.name}", "StatisticValues": values}
         distance = numerical_distance(known.get(feature.name) or {}, numbers, is_robust=feature.thresholds.is_robust)
         if distance is not None:
-            yield {**common, "MetricName": f"feature_baseline_drift_{feature.name}", "Value": distance}
+            drift = {"MetricName": f"feature_baseline_drift_{feature.name}", "Value": distance}
+            yield {**analysis.of_metrics, **drift}
 
 
 def _quality(analysis: Analysis, records: Iterator[Record] | list[Record]) -> Findings:
     problem_type = str(analysis.problem_type)
     pairs = [
-        (_number(value_of(row, analysis.probability or analysis.inference)), _number(label))
+        (number(value_of(row, analysis.probability or analysis.inference)), number(label))
         for record in records
         if record.labels is not None and len(record.labels) == len(record.sides.get(OUTPUT, ()))
         for row, label in zip(record.sides[OUTPUT], record.labels, strict=True)
@@ -306,15 +300,9 @@ def _quality(analysis: Analysis, records: Iterator[Record] | list[Record]) -> Fi
     times = {"start_time": analysis.start, "end_time": analysis.end, "evaluation_time": analysis.end}
     statistics = quality_statistics(rows, problem_type, threshold=analysis.threshold, times=times)
     violations = quality_violations(statistics, document(analysis.constraints, "baseline_constraints"), problem_type)
-    dimensions = [{"Name": name, "Value": value} for name, value in analysis.dimensions.items()]
     section = next(value for name, value in statistics.items() if name.endswith("_metrics"))
     metrics = [
-        {
-            "MetricName": name,
-            "Timestamp": analysis.start or analysis.end,
-            "Dimensions": dimensions,
-            "Value": entry["value"],
-        }
+        {"MetricName": name, **analysis.of_metrics, "Value": entry["value"]}
         for name, entry in section.items()
         if "value" in entry
     ]
@@ -325,7 +313,8 @@ def _path(environment: Mapping[str, str], name: str) -> Path | None:
     return Path(environment[name]) if environment.get(name) else None
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
+    """Return a captured value as a number, NaN if it is none."""
     try:
         return float(value)
     except (TypeError, ValueError):

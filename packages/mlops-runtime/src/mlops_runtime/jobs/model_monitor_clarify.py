@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mlops_runtime.jobs.job_environment import JobError, OptMl
-from mlops_runtime.jobs.model_monitor import Analysis, document, records_of, write_message
+from mlops_runtime.jobs.model_monitor import Analysis, document, number, records_of, write_message
 from mlops_runtime.monitor.model_monitor.captured_records import INPUT, OUTPUT, Record, RecordError, rows_of, value_of
 from mlops_runtime.monitor.model_monitor.clarify_files import (
     BiasConfig,
@@ -113,7 +113,7 @@ def _labelled(bias_config: BiasConfig, analysis: Analysis, records: Sequence[Rec
             continue
         inputs = rows_of(record, bias_config.headers, (INPUT,))
         for row, output, label in zip(inputs, outputs, record.labels, strict=True):
-            pair = _number(value_of(output, attribute)), _number(label)
+            pair = number(value_of(output, attribute)), number(label)
             if not np.isfinite(pair).all():
                 continue
             table.append((call, *pair))
@@ -170,23 +170,16 @@ def _deployed(name: str) -> Iterator[ServedModel]:
 
     described = boto3.client("sagemaker").describe_model(ModelName=name)
     container = described.get("PrimaryContainer") or described["Containers"][0]
-    bucket, _, key = container["ModelDataUrl"].removeprefix("s3://").partition("/")
     expected = container.get("Environment", {}).get(MODEL_SHA256)
     if expected is None:
         raise JobError(f"model {name} must have {MODEL_SHA256} in its environment, else any model would be explained")
+    bucket, _, key = container["ModelDataUrl"].removeprefix("s3://").partition("/")
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "model.tar.gz"
         boto3.client("s3").download_file(bucket, key, str(archive))
         environment = ModelEnvironment.from_variables(os.environ)
         with archived_model(archive, environment, expected_sha256=expected) as model:
             yield model
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return float("nan")
 
 
 if __name__ == "__main__":

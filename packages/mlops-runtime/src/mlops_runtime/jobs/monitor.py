@@ -219,8 +219,7 @@ def _time(text: str) -> datetime:
 def report_to_caller(report: MonitorReport, failed: Mapping[str, str], opt_ml: OptMl) -> int:
     """Write the verdict as the job's exit message, report uncounted objects, and return the exit code: 1 if there are any."""
     verdict = report.verdict
-    opt_ml.message.parent.mkdir(parents=True, exist_ok=True)
-    opt_ml.message.write_text(verdict)
+    opt_ml.write_message(verdict)
     sys.stderr.write(f"mlops monitor: {verdict}\n")
     for key, reason in failed.items():
         sys.stderr.write(f"mlops monitor: {key} is not counted: {reason}\n")

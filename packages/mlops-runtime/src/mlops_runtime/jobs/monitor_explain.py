@@ -4,7 +4,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,7 +103,8 @@ def sample(
     Returns:
         Shape (at most ``rows``, inputs).
     """
-    random, chosen = np.random.default_rng(_seed(baseline, sizes)), _Chosen(since, announced)
+    # the same seed for the same objects, another for the next window
+    random = np.random.default_rng((sum(sizes.values()) + len(sizes) + baseline.rows) % (1 << 32))
     keys, ends = list(sizes), list(accumulate(sizes.values()))
     reader, names = Reader(model.signature), [feature.name for feature in baseline.features]
     found: list[Numbers] = []
@@ -115,7 +115,7 @@ def sample(
         key = keys[index]
         start = int(place) - (ends[index] - sizes[key])
         for line in _around(s3, captures, key, start):
-            row = None if (key, line) in seen else _row(line, names, chosen, reader, random)
+            row = None if (key, line) in seen else _row(line, names, reader, random, since=since, announced=announced)
             if row is not None:
                 seen.add((key, line))
                 found.append(row)
@@ -127,35 +127,24 @@ def sample(
     )
 
 
-def _seed(baseline: Baseline, sizes: Mapping[str, int]) -> int:
-    """Return the seed of a window: the same for the same objects, different for the next window."""
-    return (sum(sizes.values()) + len(sizes) + baseline.rows) % (1 << 32)
-
-
 def _around(s3: "S3Client", bucket: str, key: str, start: int) -> Iterator[bytes]:
     """Yield lines from the first one that begins at or after a byte; after the last, continue with the object's first."""
     places = dict.fromkeys((start, 0))
     return islice(chain.from_iterable(lines_from(s3, bucket, key, place) for place in places), _LINES)
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """Selects the calls to explain: those of the live model, except the platform's own announced ones."""
-
-    since: str
-    announced: IsAnnounced
-
-
-def _row(line: bytes, names: list[str], chosen: _Chosen, reader: Reader, random: np.random.Generator) -> Numbers | None:
-    """Return one row of a call of the live model, or None."""
+def _row(
+    line: bytes, names: list[str], reader: Reader, random: np.random.Generator, *, since: str, announced: IsAnnounced
+) -> Numbers | None:
+    """Return one row of a call of the live model that the platform did not announce as its own, or None."""
     if not line.strip():
         return None
     try:
-        call = read_call(line, names, chosen.announced)
+        call = read_call(line, names, announced)
     except CaptureError:
         return None
     rows = [row for row in call.rows or () if row is not None]
-    if call.is_synthetic or not rows or not is_since(call.time, chosen.since):
+    if call.is_synthetic or not rows or not is_since(call.time, since):
         return None
     row: list[Any] = list(rows[int(random.integers(len(rows)))])
     try:

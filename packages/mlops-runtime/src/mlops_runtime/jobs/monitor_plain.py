@@ -5,9 +5,10 @@ be grouped in any way. A line is plain if both sides of its call are CSV without
 anything that Arrow does not accept as a number, such as text or a plus sign, is passed to the other reader.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -189,43 +190,38 @@ def count_lines(
             found[problem] = tuple(sorted({*found.get(problem, ()), *numbers})[:KEPT_LINES])
         return part
 
-    parts = _parts(lines, baseline, since, announced, hour)
+    count_others = partial(count, baseline=baseline, since=since, announced=announced, hour=hour)
+    parts = _parts(lines, baseline, _Plain(baseline, since, hour), count_others)
     counts = replace(merge(empty(baseline), map(noted, parts)), objects=1)
     kept = {problem: found[problem] for problem in counts.problems or {} if problem in found}
     return replace(counts, problem_lines=kept or None)
 
 
 def _parts(
-    lines: Iterable[bytes], baseline: Baseline, since: str, announced: IsAnnounced, hour: datetime | None
+    lines: Iterable[bytes], baseline: Baseline, plain: _Plain, count_others: Callable[..., Counts]
 ) -> Iterator[Counts]:
-    plain, columns, batch, others = _Plain(baseline, since, hour), _Columns(baseline), _Batch(), _Batch()
+    columns, batch, others = _Columns(baseline), _Batch(), _Batch()
     for number, line in enumerate(lines, 1):
         if plain.take(line, number, batch):
             if batch.is_full:
-                yield _count_batch(batch, columns, baseline, since, hour)
+                yield _count_batch(batch, columns, baseline, count_others)
                 batch = _Batch()
             continue
         others.lines.append(line)
         others.numbers.append(number)
         others.bytes += len(line)
         if len(others.lines) >= _BATCH_ROWS or others.bytes >= _BATCH_BYTES:
-            yield _count_others(others, baseline, since, announced, hour)
+            yield count_others(others.lines, numbers=others.numbers)
             others = _Batch()
     if batch.texts:
-        yield _count_batch(batch, columns, baseline, since, hour)
-    yield _count_others(others, baseline, since, announced, hour)
+        yield _count_batch(batch, columns, baseline, count_others)
+    yield count_others(others.lines, numbers=others.numbers)
 
 
-def _count_others(
-    batch: _Batch, baseline: Baseline, since: str, announced: IsAnnounced, hour: datetime | None
-) -> Counts:
-    return count(batch.lines, baseline, since=since, announced=announced, hour=hour, numbers=batch.numbers)
-
-
-def _count_batch(batch: _Batch, columns: _Columns, baseline: Baseline, since: str, hour: datetime | None) -> Counts:
+def _count_batch(batch: _Batch, columns: _Columns, baseline: Baseline, count_others: Callable[..., Counts]) -> Counts:
     try:
         found = columns.parse(batch.texts)
     except pa.ArrowInvalid:
-        return _count_others(batch, baseline, since, never_announced, hour)
+        return count_others(batch.lines, numbers=batch.numbers)
     counts = count_columns(found, baseline, predictions=batch.predictions, times=np.array(batch.times))
     return replace(counts, calls=len(batch.texts))

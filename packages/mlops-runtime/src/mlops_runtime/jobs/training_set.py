@@ -128,8 +128,7 @@ def verified(
 def _write_exit_message(manifest: TrainingSetManifest, opt_ml: OptMl) -> None:
     """Write the id as the job's exit message, from which the machine passes it to the training."""
     digest, files = content_hash(manifest), manifest.output.files
-    opt_ml.message.parent.mkdir(parents=True, exist_ok=True)
-    opt_ml.message.write_text(digest)
+    opt_ml.write_message(digest)
     rows = [sum(file.rows for file in files if file.path.startswith(f"{split}/")) for split in SPLITS]
     sys.stderr.write(f"mlops training set: {rows[0]} rows to train, {rows[1]} held out, {digest}\n")
 
