@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from mlops_runtime.terraform.forced_replacements import FORCED_REPLACEMENTS, replacement_problems
@@ -107,7 +108,7 @@ def expressions(arguments: Mapping[str, Value]) -> dict[str, str]:
 def _block(block: Block) -> Iterator[str]:
     labels = "".join(f" {quote(label)}" for label in block.labels)
     yield f"{block.kind}{labels} {{"
-    lines = list(_arguments(block.arguments, equals=" = "))
+    lines = list(_arguments(block.arguments))
     for inner in block.blocks:
         if lines:
             lines.append("")
@@ -116,32 +117,18 @@ def _block(block: Block) -> Iterator[str]:
     yield "}"
 
 
-def _arguments(arguments: Mapping[str, Value], *, equals: str) -> Iterator[str]:
+def _arguments(arguments: Mapping[str, Value]) -> Iterator[str]:
     """Yield the lines of arguments: consecutive one-line arguments are aligned, longer ones are between empty lines."""
-    short: list[tuple[str, str]] = []
-    is_first = True
-    for name, value in arguments.items():
-        lines = list(_value(value))
-        if len(lines) == 1:
-            short.append((name, lines[0]))
-            continue
-        if short:
-            yield from _aligned(short, equals)
-            short, is_first = [], False
-        if not is_first:
-            yield ""
-        is_first = False
-        yield f"{name}{equals}{lines[0]}"
-        yield from lines[1:]
-    if short:
-        if not is_first:
-            yield ""
-        yield from _aligned(short, equals)
-
-
-def _aligned(pairs: Sequence[tuple[str, str]], equals: str) -> Iterator[str]:
-    width = max(len(name) for name, _ in pairs)
-    return (f"{name.ljust(width)}{equals}{value}" for name, value in pairs)
+    given = [(name, list(_value(value))) for name, value in arguments.items()]
+    parts: list[list[str]] = []
+    for is_short, group in groupby(given, key=lambda pair: len(pair[1]) == 1):
+        pairs = list(group)
+        width = max(len(name) for name, _ in pairs) if is_short else 0
+        found = [[f"{name.ljust(width)} = {lines[0]}", *lines[1:]] for name, lines in pairs]
+        parts += [[line for lines in found for line in lines]] if is_short else found
+    for number, part in enumerate(parts):
+        yield from ([""] if number else [])
+        yield from part
 
 
 def _value(value: Value) -> Iterator[str]:
@@ -167,7 +154,7 @@ def _mapping(value: Mapping[str, Value]) -> Iterator[str]:
         return
     yield "{"
     named = {key if key.isidentifier() else quote(key): item for key, item in value.items()}
-    yield from (f"  {line}" if line else "" for line in _arguments(named, equals=" = "))
+    yield from (f"  {line}" if line else "" for line in _arguments(named))
     yield "}"
 
 
