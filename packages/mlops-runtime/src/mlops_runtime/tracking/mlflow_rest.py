@@ -185,16 +185,10 @@ class MlflowRest:
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, creating it if it is missing."""
-        try:
+        with _allowed(_MISSING):
             return str(self.get("experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"])
-        except TrackingRefusedError as error:
-            if error.code != _MISSING:
-                raise
-        try:
+        with _allowed(_EXISTS):  # created concurrently
             return str(self.post("experiments/create", {"name": name})["experiment_id"])
-        except TrackingRefusedError as error:  # created concurrently
-            if error.code != _EXISTS:
-                raise
         return str(self.get("experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"])
 
     def run(self, experiment: str, tag: str, value: str) -> Mapping[str, Any] | None:
@@ -234,11 +228,8 @@ class MlflowRest:
 
     def registered_model(self, name: str, *, description: str) -> None:
         """Create a registered model if it is missing."""
-        try:
+        with _allowed(_EXISTS):
             self.post("registered-models/create", {"name": name, "description": description})
-        except TrackingRefusedError as error:
-            if error.code != _EXISTS:
-                raise
 
     def versions(self, name: str) -> Iterator[ModelVersion]:
         """Yield the versions of a registered model."""
@@ -394,6 +385,16 @@ class MlflowRest:
         signed = AWSRequest(method, self._base + path, data=body, headers=dict(headers))
         SigV4Auth(found, SERVICE, self._arn["region"]).add_auth(signed)
         return dict(signed.headers.items())
+
+
+@contextmanager
+def _allowed(code: str) -> Iterator[None]:
+    """Suppress a rejection with an error code."""
+    try:
+        yield
+    except TrackingRefusedError as error:
+        if error.code != code:
+            raise
 
 
 def _is_loopback(host: str) -> bool:

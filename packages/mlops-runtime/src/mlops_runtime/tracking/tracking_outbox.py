@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,7 +33,8 @@ _AT_ONCE = 50  # maximum events per call
 _LOCK_SECONDS = 300  # longer than the function's timeout
 _CHARACTERS_OF_NAME = 24  # of an execution's name, in the names of its jobs
 _CONTAINERS = "sagemaker_"  # prefix of hyperparameters of the container instead of the script
-_ABSENT = ("NoSuchKey", "404")
+# without permission to list, S3 returns AccessDenied for a missing key
+_ABSENT = ("NoSuchKey", "404", "AccessDenied")
 _NOT_THERE = ("ValidationException", "ResourceNotFound")
 T = TypeVar("T")
 
@@ -105,16 +106,16 @@ class TrackingOutbox:
             if is_alone:
                 self._requeue()
             counts = self._deliver() if is_alone else {"delivered": 0, "refused": 0}
-        waiting = len(self._waiting())
+        waiting = len(list(self._keys("waiting")))
         if waiting:
             LOGGER.warning("%d events wait for MLflow", waiting)
         return {**counts, "waiting": waiting}
 
-    def _waiting(self) -> list[str]:
+    def _keys(self, folder: str) -> Iterator[str]:
         pages = self._s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self._settings.artifacts, Prefix=f"{self._prefix}waiting/"
+            Bucket=self._settings.artifacts, Prefix=f"{self._prefix}{folder}/"
         )
-        return sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
+        return (entry["Key"] for page in pages for entry in page.get("Contents", []))
 
     def _requeue(self) -> None:
         """Queue events again that another MLflow or experiment rejected, after the declaration has changed.
@@ -122,8 +123,7 @@ class TrackingOutbox:
         Events that this MLflow rejected are not retried, so that each MLflow rejects an event once.
         """
         bucket, moved = self._settings.artifacts, 0
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{self._prefix}refused/")
-        for key in (entry["Key"] for page in pages for entry in page.get("Contents", [])):
+        for key in self._keys("refused"):
             if moved == _AT_ONCE:
                 return
             if not key.startswith(self._refused):
@@ -139,7 +139,7 @@ class TrackingOutbox:
     def _deliver(self) -> dict[str, int]:
         """Deliver events, oldest first, until MLflow is unavailable."""
         delivered = refused = 0
-        for key in self._waiting()[:_AT_ONCE]:
+        for key in sorted(self._keys("waiting"))[:_AT_ONCE]:
             body = self._s3.get_object(Bucket=self._settings.artifacts, Key=key)["Body"].read()
             try:
                 self._mirrored(json.loads(body))
@@ -187,37 +187,27 @@ class TrackingOutbox:
         )
 
     def _read(self, kind: type[T], key: str) -> T | None:
-        try:
+        with _missing_allowed(_ABSENT):
             return from_json(kind, self._s3.get_object(Bucket=self._settings.artifacts, Key=key)["Body"].read())
-        except ClientError as error:
-            # without permission to list, S3 returns AccessDenied for a missing key
-            if error.response["Error"]["Code"] in (*_ABSENT, "AccessDenied"):
-                return None
-            raise
+        return None
 
     def _hyperparameters(self, name: str) -> dict[str, str]:
         job = f"{self._settings.pipeline}-{name[:_CHARACTERS_OF_NAME]}-train"
-        try:
+        found: Mapping[str, str] = {}
+        with _missing_allowed(_NOT_THERE):
             found = self._sagemaker.describe_training_job(TrainingJobName=job).get("HyperParameters", {})
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _NOT_THERE:
-                return {}
-            raise
         return {name: value for name, value in sorted(found.items()) if not name.startswith(_CONTAINERS)}
 
     def _package(self, arn: str) -> MirroredPackage | None:
-        try:
+        with _missing_allowed(_NOT_THERE):
             found = self._sagemaker.describe_model_package(ModelPackageName=arn)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _NOT_THERE:
-                return None
-            raise
-        (container, *_) = found["InferenceSpecification"]["Containers"]
-        return MirroredPackage(
-            arn=arn,
-            source=str(container.get("ModelDataUrl", "")),
-            metadata=dict(found.get("CustomerMetadataProperties", {})),
-        )
+            (container, *_) = found["InferenceSpecification"]["Containers"]
+            return MirroredPackage(
+                arn=arn,
+                source=str(container.get("ModelDataUrl", "")),
+                metadata=dict(found.get("CustomerMetadataProperties", {})),
+            )
+        return None
 
     @contextmanager
     def _alone(self, at: datetime) -> Iterator[bool]:
@@ -251,3 +241,13 @@ class TrackingOutbox:
                 ExpressionAttributeNames={"#owner": "owner"},
                 ExpressionAttributeValues={":me": {"S": me}},
             )
+
+
+@contextmanager
+def _missing_allowed(codes: Collection[str]) -> Iterator[None]:
+    """Suppress errors with the codes of a missing resource."""
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in codes:
+            raise
