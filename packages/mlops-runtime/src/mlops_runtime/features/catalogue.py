@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
@@ -22,6 +21,7 @@ from mlops_runtime.features.table_types import declared_types
 from mlops_runtime.features.training_set_manifest import ManifestError, Manifests, pins
 from mlops_runtime.registry.package_registry import TrainedPackage
 
+_Fields = Mapping[str, tuple[str, bool]]  # type of each column, and whether it is required
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
@@ -281,13 +281,7 @@ def group_facts(
         )
         for field in table.schema().fields
     )
-    there = {column.name for column in columns}
-    read = [(schema, declared_types(schema, table.properties)) for schema in _in_order(table)]
-    schemas = [[(f.name, kinds[f.name], f.required) for f in schema.fields] for schema, kinds in read]
-    numbers = [schema.schema_id for schema in _in_order(table)]
-    if locked is not None:
-        schemas = [[(f.name, f.type, f.required) for f in schema.fields] for schema in locked.schemas]
-        numbers = [schema.id for schema in locked.schemas]
+    schemas = _schemas_of(table) if locked is None else _schemas_of_lock(locked)
     current = table.current_snapshot()
     age = table_age(name, json.loads(table.metadata.model_dump_json()), now)
     tags: dict[int, list[str]] = {}
@@ -306,7 +300,7 @@ def group_facts(
             f"{field.transform}({table.schema().find_column_name(field.source_id)})" for field in table.spec().fields
         ),
         columns=columns,
-        schemas=_history(numbers, schemas, there),
+        schemas=_history(schemas, {column.name for column in columns}),
         snapshots=tuple(
             SnapshotFacts(
                 id=snapshot.snapshot_id,
@@ -342,12 +336,6 @@ def _without_table(group: FeatureGroup, locked: LockedTable | None) -> GroupFact
         )
         for column in group.columns
     )
-    schemas = () if locked is None else locked.schemas
-    changes = _history(
-        [schema.id for schema in schemas],
-        [[(f.name, f.type, f.required) for f in schema.fields] for schema in schemas],
-        set(),
-    )
     return GroupFacts(
         table=group.table_name,
         group=group.name,
@@ -358,23 +346,28 @@ def _without_table(group: FeatureGroup, locked: LockedTable | None) -> GroupFact
         ttl=ttl_text(group.ttl, group.ttl_bound),
         partition=f"{group.partition}(event_time)",
         columns=columns,
-        schemas=changes,
+        schemas=_history({} if locked is None else _schemas_of_lock(locked), set()),
         freshness=group.freshness,
         note="there is no table yet; deploy the feature store",
     )
 
 
-def _in_order(table: Table) -> list[Schema]:
-    return [schema for _, schema in sorted(table.schemas().items())]
+def _schemas_of(table: Table) -> dict[int, _Fields]:
+    schemas: dict[int, _Fields] = {}
+    for number, schema in sorted(table.schemas().items()):
+        kinds = declared_types(schema, table.properties)
+        schemas[number] = {field.name: (kinds[field.name], field.required) for field in schema.fields}
+    return schemas
 
 
-def _history(
-    numbers: Sequence[int], schemas: Sequence[Sequence[tuple[str, str, bool]]], there: set[str]
-) -> tuple[SchemaFacts, ...]:
+def _schemas_of_lock(locked: LockedTable) -> dict[int, _Fields]:
+    return {schema.id: {f.name: (f.type, f.required) for f in schema.fields} for schema in locked.schemas}
+
+
+def _history(schemas: Mapping[int, _Fields], there: set[str]) -> tuple[SchemaFacts, ...]:
     history: list[SchemaFacts] = []
-    before: Mapping[str, tuple[str, bool]] = {}
-    for number, fields in zip(numbers, schemas, strict=True):
-        after = {name: (kind, required) for name, kind, required in fields}
+    before: _Fields = {}
+    for number, after in schemas.items():
         changes = [f"{name} {kind} added" for name, (kind, _) in after.items() if name not in before]
         changes += [f"{name} removed" for name in before if name not in after]
         for name in (name for name in after if name in before):

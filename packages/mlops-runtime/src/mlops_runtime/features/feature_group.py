@@ -1,5 +1,6 @@
 """Declarations of feature groups: entities, features with their constraints, and time to live. Standard library only."""
 
+import operator
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -402,20 +403,14 @@ def _column_problems(word: str, columns: Sequence[Entity | Feature]) -> Iterable
             yield f"{word} {column.name!r} is the order of a training set; rename yours"
         if isinstance(column, Feature):
             try:
-                problems = [*_constraint_problems(column, ColumnType.of(column.type))]
+                kind = ColumnType.of(column.type)
             except ColumnTypeError as error:
                 yield f"{word} {column.name!r} has {error}"
-            else:
-                yield from (f"{word} {column.name!r}: {problem}" for problem in problems)
+                continue
+            problems = (*_bound_problems(column, kind), *_allowed_problems(column, kind), *_pattern_problems(column))
+            yield from (f"{word} {column.name!r}: {problem}" for problem in problems)
         elif column.type not in _ENTITY_TYPES:
             yield f"{word} {column.name!r} has type {column.type!r}, allowed are {', '.join(_ENTITY_TYPES)}"
-
-
-def _constraint_problems(feature: Feature, kind: ColumnType) -> Iterable[str]:
-    """Yield every invalid constraint of a feature."""
-    yield from _bound_problems(feature, kind)
-    yield from _allowed_problems(feature, kind)
-    yield from _pattern_problems(feature)
 
 
 def _bound_problems(feature: Feature, kind: ColumnType) -> Iterable[str]:
@@ -429,13 +424,9 @@ def _bound_problems(feature: Feature, kind: ColumnType) -> Iterable[str]:
         elif not kind.holds(bound):
             sound = False
             yield f"{word} must be {kind.form}, got {bound!r}; leave it out for no bound"
-    if (
-        sound
-        and feature.minimum is not None
-        and feature.maximum is not None
-        and _less(feature.maximum, feature.minimum)
-    ):
-        yield f"minimum must be at most maximum, got {feature.minimum!r} and {feature.maximum!r}"
+    low, high = feature.minimum, feature.maximum
+    if sound and low is not None and high is not None and operator.lt(high, low):
+        yield f"minimum must be at most maximum, got {low!r} and {high!r}"
 
 
 def _allowed_problems(feature: Feature, kind: ColumnType) -> Iterable[str]:
@@ -455,7 +446,7 @@ def _allowed_problems(feature: Feature, kind: ColumnType) -> Iterable[str]:
     twice = sorted({repr(value) for value in allowed if allowed.count(value) > 1})
     if twice:
         yield f"allowed names {', '.join(twice)} more than once"
-    for word, outside in (("minimum", _below), ("maximum", _above)):
+    for word, outside in (("minimum", operator.lt), ("maximum", operator.gt)):
         bound = getattr(feature, word)
         if bound is None or kind.base not in _BOUNDED or not kind.holds(bound):
             continue
@@ -486,16 +477,3 @@ def _pattern_problems(feature: Feature) -> Iterable[str]:
         wrong = [v for v in feature.allowed if isinstance(v, str) and not compiled.fullmatch(v)]
         if wrong:
             yield f"allowed contains {', '.join(map(repr, wrong))}, which pattern {pattern!r} does not match"
-
-
-def _less(one: Value, other: Value) -> bool:
-    less: bool = one < other  # type: ignore[operator]
-    return less
-
-
-def _below(value: Value, bound: Bound) -> bool:
-    return _less(value, bound)
-
-
-def _above(value: Value, bound: Bound) -> bool:
-    return _less(bound, value)
