@@ -61,12 +61,7 @@ class AthenaBuilder:
     block: int = BLOCK  # number of rows that are hashed together and share a file
 
     def build(self, ready: Prepared, build: OpenBuild, *, name: str | None = None) -> TrainingSet:
-        """Build and store a training set.
-
-        Args:
-            ready: The prepared set.
-            build: The open build.
-            name: Name of the staging prefix, as recorded in the build's intent. Default: a new name.
+        """Build and store a training set; ``name`` is of its staging prefix, as recorded in the build's intent.
 
         Raises:
             AthenaError: If a query fails, or Athena cannot represent a time exactly; nothing is stored.
@@ -244,13 +239,6 @@ def remove_leftovers(glue: Any, database: str, sets: Objects, now: datetime, *, 
     """Delete tables of entity rows older than ``STAGED_DAYS`` with their staged files; return the number of tables.
 
     The store's bucket expires staged files after the same time, so no running build is affected.
-
-    Args:
-        glue: A boto3 client of Glue.
-        database: The database of the feature tables.
-        sets: The bucket of training sets.
-        now: The current time.
-        s3: A boto3 client of S3.
     """
     pages = glue.get_paginator("get_tables").paginate(DatabaseName=database)
     found = [table for page in pages for table in page["TableList"] if table["Name"].startswith(ROWS_TABLE)]

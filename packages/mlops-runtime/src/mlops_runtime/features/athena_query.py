@@ -114,13 +114,7 @@ class AthenaQuery:
 
 
 def unload(query: str, target: str, *, by: str | None = None) -> str:
-    """Return the UNLOAD statement of a query.
-
-    Args:
-        query: The query.
-        target: ``s3://`` prefix without objects.
-        by: The query's last column, to partition by it.
-    """
+    """Return the statement that unloads a query to a prefix without objects, partitioned by its last column if that is named."""
     options = ["format = 'PARQUET'", "compression = 'ZSTD'"]
     if by is not None:
         options.append(f"partitioned_by = array['{by}']")

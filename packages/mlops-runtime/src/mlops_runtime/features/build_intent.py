@@ -140,12 +140,7 @@ class Builds:
 
     @contextmanager
     def write(self, table: str, location: str) -> Iterator[None]:
-        """Announce that existing or new rows of a table will be written to a location; an erasure waits for the end.
-
-        Args:
-            table: Name of the table; its state must not be loaded before.
-            location: Location of its files.
-        """
+        """Announce, before the table is loaded, that rows of it will be written to a location; an erasure waits for the end."""
         with self._opened((table,), (location,), takes_rows=False, process=None, now=lambda: datetime.now(UTC)):
             yield
 

@@ -257,15 +257,7 @@ def catalogue(
 def group_facts(
     table: Table, meaning: TableMeaning, declared: FeatureGroup | None, locked: LockedTable | None, now: datetime
 ) -> GroupFacts:
-    """Return the facts of one table.
-
-    Args:
-        table: The table.
-        meaning: Meaning of the table by its properties.
-        declared: Declaration of its group, if known.
-        locked: Its entry of the lock file, if known.
-        now: The time.
-    """
+    """Return the facts of one table, with those of its declaration and lock file if they are known."""
     name = table.name()[-1]
     features = {} if declared is None else {feature.name: feature for feature in declared.features}
     types = feature_types(table)

@@ -95,10 +95,6 @@ def layout(columns: Sequence[Sequence[str]], edges: Sequence[tuple[str, str]]) -
 def crossings(columns: Sequence[Sequence[str]], edges: Sequence[tuple[str, str]]) -> int:
     """Count the pairs of edges between the same columns that cross.
 
-    Args:
-        columns: Keys of the nodes by column, in order.
-        edges: Pairs of keys.
-
     Example:
         >>> crossings([["a", "b"], ["x", "y"]], [("a", "y"), ("b", "x")])
         1

@@ -23,12 +23,7 @@ class Hit:
 def search(
     text: str, tables: Iterable[TableDescription], services: Iterable[FeatureServiceSpec] = ()
 ) -> tuple[Hit, ...]:
-    """Return groups and services that match every word, case-insensitively; matches in names first.
-
-    Args:
-        text: One or more words.
-        tables: The tables of the store; tables that are not feature tables are ignored.
-        services: The services. Default: none.
+    """Return groups and services that match every word of a text, case-insensitively; matches in names first.
 
     Example:
         >>> key = dict(uuid="", owner="demand", description="", tags=(), columns={}, all_columns=frozenset(), sequences={})

@@ -26,14 +26,7 @@ _INGEST_ID = pa.field(INGEST_ID, pa.string(), nullable=False)
 def data_files(
     metadata: TableMetadata, rows: pa.Table, io: FileIO, *, ingest_id: str | None = None
 ) -> Iterator[DataFile]:
-    """Write rows and yield their data files, which no snapshot references yet.
-
-    Args:
-        metadata: Metadata of the table.
-        rows: Columns of the table, in its types.
-        io: Writes the files.
-        ingest_id: Ingest id of the rows. Default: the rows have the column.
-    """
+    """Write rows, with an ingest id if they lack one, and yield their data files, which no snapshot references yet."""
     named = rows.schema if ingest_id is None else rows.schema.append(_INGEST_ID)
     columns = [field.name for field in metadata.schema().fields if field.name in named.names]
     parts = partitions(metadata, rows)

@@ -61,12 +61,7 @@ def open_store(
 
 
 def ended_on_aws(sagemaker: Any, glue: Any) -> Callable[[BuildProcess], bool]:
-    """Return a function that returns whether a build's process has ended.
-
-    Args:
-        sagemaker: A boto3 client of SageMaker.
-        glue: A boto3 client of Glue.
-    """
+    """Return a function that returns whether a build's process has ended."""
 
     def ended(process: BuildProcess) -> bool:
         if process.kind == "processing-job":

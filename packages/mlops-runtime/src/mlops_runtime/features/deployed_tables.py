@@ -32,13 +32,7 @@ class DescribedTables:
 
 
 class DeployedTables:
-    """The Iceberg tables of one Glue database.
-
-    Args:
-        database: Name of the database.
-        glue: Client; returns the locations of metadata files.
-        s3: Client; reads the metadata files.
-    """
+    """The Iceberg tables of one Glue database."""
 
     def __init__(self, database: str, *, glue: "GlueClient", s3: "S3Client") -> None:
         self._database, self._glue, self._s3 = database, glue, s3

@@ -40,15 +40,7 @@ Method = tuple[str, str | None]
 
 
 class DistributedBaselines:
-    """Predictions of rows stored in files.
-
-    Args:
-        spark: The session.
-        uris: The files of the rows, in order, with a column ``split``.
-        files: File access.
-        label: The label.
-        timestamp: The column with the time of prediction.
-    """
+    """Predictions of rows stored in files, in order, with a column ``split``."""
 
     def __init__(
         self, spark: "SparkSession", *, uris: tuple[str, ...], files: Files, label: str, timestamp: str
@@ -59,10 +51,7 @@ class DistributedBaselines:
         self._schema = footers[0].schema.to_arrow_schema()
 
     def write(self, made: Mapping[str, Method]) -> tuple[str, ...]:
-        """Write the predictions of each file beside it, one for each row in the same order.
-
-        Args:
-            made: Method and key of each baseline by column name, see ``method_of``.
+        """Write the predictions of each file beside it, by method and key of each baseline, one for each row in the same order.
 
         Returns:
             The files, in the order of the rows' files.

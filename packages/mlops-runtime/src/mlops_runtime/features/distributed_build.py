@@ -182,17 +182,7 @@ def build(
     staged: str,
     block: int = BLOCK,
 ) -> Written:
-    """Write the files of a training set below a staging prefix.
-
-    Args:
-        spark: The session.
-        tables: By name, at least those of the manifest's features.
-        manifest: Manifest of the set to build; its output is ignored.
-        entities: The entity rows.
-        catalog: The catalog of the tables in Spark.
-        files: File access.
-        staged: Staging prefix, exclusive to this build.
-        block: Number of rows that are hashed together and share a file of each split.
+    """Write the files of a training set below a staging prefix that is exclusive to this build.
 
     Raises:
         TrainingSetError: If rows are missing from the result; written files remain, but nothing references them.

@@ -49,13 +49,7 @@ class _Answer:
 
 
 class DistributedLabels:
-    """Splits the labels of a plan with Spark tasks; passed to ``split_set.prepared`` as ``split``.
-
-    Args:
-        spark: The session.
-        catalog: The catalog of the tables in Spark.
-        files: File access.
-        staged: Staging prefix, exclusive to this build.
+    """Splits the labels of a plan with Spark tasks, into files below a prefix; passed to ``split_set.prepared`` as ``split``.
 
     Attributes:
         uris: The files of the split rows, in order.

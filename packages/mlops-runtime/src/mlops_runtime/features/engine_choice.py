@@ -45,12 +45,7 @@ class EngineChoice:
 
 
 def planned(table: str, tasks: Sequence[Any]) -> Planned:
-    """Return the size of a scan: all data files that its filter leaves, counted whole.
-
-    Args:
-        table: Name of the table.
-        tasks: The data files, from ``scan_tasks``.
-    """
+    """Return the size of a scan: all data files that its filter leaves, counted whole."""
     files = [task.file for task in tasks]
     return Planned(
         table=table, bytes=sum(file.file_size_in_bytes for file in files), rows=sum(file.record_count for file in files)
@@ -60,13 +55,7 @@ def planned(table: str, tasks: Sequence[Any]) -> Planned:
 def choose(
     tables: Sequence[Planned], entity_rows: int, *, memory: int = 8 * _GIB, forced: Engine | None = None
 ) -> EngineChoice:
-    """Return the engine for a training set.
-
-    Args:
-        tables: Size of the scan of each feature table.
-        entity_rows: Number of entity rows.
-        memory: Bytes of memory available to DuckDB. Default: 8 GiB.
-        forced: Engine to use for any size. Default: choose by size.
+    """Return the engine for a training set: a forced one for any size, else by the bytes of memory available to DuckDB.
 
     Raises:
         EngineError: If there is no such engine, or the memory is not positive.

@@ -56,19 +56,7 @@ def places_of(
     now: Callable[[], datetime],
     wait: timedelta,
 ) -> Places:
-    """Return the resources of an erasure in a store.
-
-    Args:
-        tables: The feature tables.
-        manifests: As for `Places`, like the other arguments of the same names.
-        sets: The training sets.
-        builds: The builds.
-        s3: A boto3 client of S3, for a store in S3.
-        online: Returns the online store, if one exists at that time.
-        has_ended: Returns whether a process has ended, if known.
-        ended: Ids of builds whose processes are known to have ended.
-        now: The clock.
-        wait: Longest wait for builds.
+    """Return the resources of an erasure in a store; ``online`` returns the online store, if one exists at that time.
 
     Raises:
         ErasureError: If ``ended`` names an unknown build.

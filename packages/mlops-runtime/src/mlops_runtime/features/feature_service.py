@@ -212,11 +212,7 @@ class FeatureServices:
             )
 
     def get(self, name: str, version: int | None = None) -> FeatureServiceSpec:
-        """Return a stored service.
-
-        Args:
-            name: Name of the service.
-            version: Version of the service. Default: the newest.
+        """Return a stored service, by default its newest version.
 
         Raises:
             FeatureServiceError: If the service is not stored or cannot be read.

@@ -107,13 +107,7 @@ class GlueBuilder:
 
 
 def stored_set(sets: Objects, digest: str, manifest: TrainingSetManifest) -> TrainingSet:
-    """Return a set that another engine built and stored; its rows are read lazily.
-
-    Args:
-        sets: Location of training sets.
-        digest: The manifest's hash.
-        manifest: The set's manifest.
-    """
+    """Return a set that another engine built and stored; its rows are read lazily."""
     prefix = folder(manifest.name, digest)
     files = StoredFiles(sets, {f"{prefix}/{file.path}": file for file in manifest.output.files})
     counts = manifest.output.matched or {}
@@ -132,12 +126,7 @@ def stored_set(sets: Objects, digest: str, manifest: TrainingSetManifest) -> Tra
 
 
 class StoredFiles(Mapping[str, bytes]):
-    """The files of a stored training set by path; each is read on access and verified.
-
-    Args:
-        sets: Location of training sets.
-        files: The files by key.
-    """
+    """The files of a stored training set by path; each is read on access and verified."""
 
     def __init__(self, sets: Objects, files: Mapping[str, OutputFile]) -> None:
         self._sets, self._keys = sets, {file.path: (key, file) for key, file in files.items()}

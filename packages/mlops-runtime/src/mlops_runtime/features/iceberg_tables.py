@@ -117,12 +117,7 @@ def feature_types(table: Table) -> dict[str, FeatureType]:
 def check_table(
     group: FeatureGroup, table: Table | TableMetadata, *, fix: str = "deploy the feature store first"
 ) -> None:
-    """Check that a table can store the rows of a group.
-
-    Args:
-        group: The group.
-        table: The table, or its future metadata.
-        fix: Advice if it cannot. Default: a deployment, which updates the table to its group.
+    """Check that a table, or its future metadata, can store the rows of a group.
 
     Raises:
         FeatureTableError: With each column that is missing or has another type, and each property that differs.
@@ -154,10 +149,6 @@ def check_table(
 
 def check_service(spec: FeatureServiceSpec, load: Callable[[str], Table]) -> None:
     """Check that the tables of a feature service match its stored groups.
-
-    Args:
-        spec: The service.
-        load: Loads a table by name.
 
     Raises:
         FeatureServiceError: If a group changed; with every change.

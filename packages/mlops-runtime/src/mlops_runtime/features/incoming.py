@@ -64,17 +64,7 @@ class _TooLargeError(Exception):
 
 
 class IncomingBatches:
-    """Ingest the batches that are delivered to a bucket.
-
-    Args:
-        s3: Client.
-        bucket: The incoming bucket.
-        groups: The store's groups.
-        limits: Limits for the function.
-        open_store: Returns the store with a time as its clock.
-        publish: Puts ``MLOps Features Rejected`` on the unit's bus.
-        large: Handles a batch above the limits. Default: it is rejected.
-    """
+    """Ingest the batches that are delivered to a bucket; ``large`` handles those above the limits; without it they are rejected."""
 
     def __init__(
         self,
@@ -101,15 +91,7 @@ class IncomingBatches:
         events: "EventBridgeClient",
         glue: "GlueClient",
     ) -> "IncomingBatches":
-        """Read the construct's settings: database, bucket, declaration, limits, unit and bus, and the Glue job if there is one.
-
-        Args:
-            environment: Environment of the process.
-            folder: Folder of the file ``DECLARATION``.
-            s3: Client.
-            events: Client.
-            glue: Client, used if ``GLUE_JOB`` is set.
-        """
+        """Read the construct's settings: database, bucket, declaration, limits, unit and bus, and the Glue job if there is one."""
         bus, unit, job = environment["EVENT_BUS"], environment["UNIT"], environment.get("GLUE_JOB")
         announce = unit_bus(events, bus=bus, unit=unit)
 
@@ -133,9 +115,6 @@ class IncomingBatches:
         queue delivers the message again, and finally moves it to the dead-letter queue.
 
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
-
-        Args:
-            message: The event as an SQS message.
 
         Raises:
             DeliveryError: If the event does not name an object of this bucket below ``incoming/``.
@@ -224,16 +203,12 @@ class IncomingBatches:
 
 
 def glue_job(glue: "GlueClient", name: str) -> Callable[[Delivery], None]:
-    """Return a function that starts a run of a Glue job for a batch.
+    """Return a function that starts a run of a Glue job for a batch, for which the caller needs ``glue:StartJobRun``.
 
     ``StartJobRun`` fails when the job is at its maximum of concurrent runs or the account is throttled; the queue then retries. Two
     runs of one delivery have the effect of one, because they have the same idempotency key.
 
     See: https://docs.aws.amazon.com/glue/latest/webapi/API_StartJobRun.html
-
-    Args:
-        glue: Client; its caller needs ``glue:StartJobRun`` on the job.
-        name: Name of the job.
     """
 
     def start(delivery: Delivery) -> None:

@@ -58,16 +58,7 @@ def id_end(key_hash: str) -> str:
 def ingest_summary(
     table: Table, *, key_hash: str, content: str, ingest: str, newest_event: datetime, now: datetime
 ) -> dict[str, str]:
-    """Return an ingest's properties for the summary of its snapshot.
-
-    Args:
-        table: The state that the commit is based on.
-        key_hash: Hash of the idempotency key.
-        content: Content hash of the batch.
-        ingest: Ingest id of its rows.
-        newest_event: Newest event time of the batch; the summary stores the newest of the table.
-        now: The current time.
-    """
+    """Return an ingest's properties for the summary of its snapshot, such as the newest event time of the whole table."""
     before = newest(table)
     event = newest_event if before is None else max(before, newest_event)
     return {KEY_HASH: key_hash, CONTENT: content, INGEST: ingest, INGESTED_AT: _iso(now), EVENT_TIME_MAX: _iso(event)}
@@ -86,12 +77,7 @@ def newest_summary(table: Table) -> dict[str, str]:
 
 
 def find(table: Table, key_hash: str, now: datetime) -> Entry | None:
-    """Return the ingest of a key, if recorded: in the summaries of this state, or in the ledger.
-
-    Args:
-        table: The table at a state.
-        key_hash: Hash of the idempotency key.
-        now: The current time; keys ingested more than 90 days ago may be forgotten.
+    """Return the ingest of a key, if recorded in the summaries of this state or in the ledger, which may forget it after 90 days.
 
     Raises:
         LostLedgerError: If the key was ingested and its object, or the index, is missing or damaged.

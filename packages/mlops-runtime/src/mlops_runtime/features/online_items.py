@@ -186,14 +186,7 @@ def json_value(kind: FeatureType, cell: Mapping[str, Any]) -> Any:
 
 
 def counts(item: Item, instant: int, ttl: int | None, bound: Literal["inclusive", "exclusive"]) -> bool:
-    """Return whether an item counts at a time: visible, and not older than the time to live.
-
-    Args:
-        item: The item.
-        instant: The time, in microseconds since 1970.
-        ttl: The time to live in microseconds; ``None`` without limit.
-        bound: Whether the last instant counts.
-    """
+    """Return whether an item counts at a time: visible, and not older than the time to live; times are in microseconds."""
     event, created = int(item[EVENT_TIME]["N"]), int(item[CREATED_TIME]["N"])
     if max(event, created) > instant:
         return False

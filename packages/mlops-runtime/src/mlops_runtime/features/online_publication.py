@@ -152,13 +152,7 @@ class OnlinePublisher:
     def from_environment(
         cls, environment: Mapping[str, str], folder: Path, *, dynamodb: "DynamoDBClient"
     ) -> "OnlinePublisher":
-        """Read the construct's settings: database, online table and declaration.
-
-        Args:
-            environment: Environment of the process.
-            folder: Folder of the file ``DECLARATION``.
-            dynamodb: Client.
-        """
+        """Read the construct's settings: database, online table and declaration."""
         tables = Tables.glue(environment["DATABASE"], environment)
         return cls(
             read_declaration((folder / environment["DECLARATION"]).read_text()),
@@ -167,10 +161,7 @@ class OnlinePublisher:
         )
 
     def handle(self, message: Message) -> Publication:
-        """Publish the table that ``MLOps Features Ingested`` names; the table itself determines which rows are new.
-
-        Args:
-            message: The event as an SQS message; its time decides which rows are visible.
+        """Publish the table that ``MLOps Features Ingested`` names; the message's time decides which of its new rows are visible.
 
         Raises:
             IngestEventError: If the event does not name a group that is online.

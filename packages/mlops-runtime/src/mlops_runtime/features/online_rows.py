@@ -35,13 +35,7 @@ _VARIABLES = 500  # of one statement
 
 
 class DynamoRows:
-    """Items in DynamoDB.
-
-    Args:
-        client: A boto3 client.
-        table: Name of the table, with the string partition key ``entity``.
-        sleep: Waits before unprocessed keys are retried. Default: ``time.sleep``.
-    """
+    """Items in a DynamoDB table with the string partition key ``entity``."""
 
     def __init__(self, client: "DynamoDBClient", table: str, sleep: Callable[[float], object] = time.sleep) -> None:
         self._client, self._table, self._sleep = client, table, sleep
@@ -266,9 +260,6 @@ class FileRows:
 
     Deleted content is overwritten with zeros, and ``settle`` removes it from the write-ahead log.
     See: https://www.sqlite.org/pragma.html#pragma_secure_delete
-
-    Args:
-        path: The file, created if missing.
     """
 
     def __init__(self, path: Path) -> None:

@@ -62,10 +62,6 @@ _AS_INTEGERS = {"float": pa.int32(), "double": pa.int64(), "date": pa.int32(), "
 def item_keys(group: FeatureGroup, entities: pa.Table) -> list[str]:
     """Return the item key of each row's entity.
 
-    Args:
-        group: The group.
-        entities: Rows with the group's entities, in their types.
-
     Raises:
         OnlineStoreError: If a column is missing, has another type or nulls, or a key exceeds DynamoDB's maximum length.
 
@@ -111,11 +107,7 @@ def key_values(types: Mapping[str, FeatureType], entity: Mapping[str, str]) -> t
 
 
 def items(group: FeatureGroup, rows: pa.Table) -> Iterator[Item]:
-    """Return the item of each row.
-
-    Args:
-        group: The group.
-        rows: Rows with all of the group's columns.
+    """Return the item of each row; rows have all of the group's columns.
 
     Raises:
         OnlineStoreError: As for ``item_keys``, of all columns.
@@ -153,13 +145,7 @@ def items(group: FeatureGroup, rows: pa.Table) -> Iterator[Item]:
 
 
 def rows_of(group: FeatureGroup, entities: pa.Table, found: Sequence[Item | None]) -> pa.Table:
-    """Return rows of a group from their items: the given entities, with nulls if there is no item.
-
-    Args:
-        group: The group.
-        entities: Rows with the group's entities.
-        found: The item of each entity, or ``None``.
-    """
+    """Return rows of a group from the item of each entity: the given entities, with nulls if there is no item."""
     schema = arrow_schema(group)
     columns: dict[str, pa.Array | pa.ChunkedArray] = dict(zip(group.entity_names, _keys(group, entities), strict=True))
     for column in group.columns:
@@ -528,23 +514,12 @@ class OnlineStore:
         return dict(sorted(deleted.items()))
 
     def published(self, table: str, uuid: str) -> int:
-        """Return the sequence number up to which all rows of a feature table are published; 0 without any.
-
-        Args:
-            table: Name of the feature table.
-            uuid: UUID of the table, which another table of the same name does not have.
-        """
+        """Return the sequence number up to which all rows of a feature table are published; 0 without any."""
         key = mark_key(table)
         return mark_of(self._rows.read([key], consistent=True).get(key), uuid)
 
     def mark_published(self, table: str, uuid: str, sequence: int, *, generation: Generation | None = None) -> None:
         """Record the sequence number up to which all rows of a feature table are published, unless a later one is recorded.
-
-        Args:
-            table: Name of the feature table.
-            uuid: UUID of the table.
-            sequence: The sequence number.
-            generation: Generation of the rows. Default: any.
 
         Raises:
             ErasedMeanwhileError: If the generation has ended.

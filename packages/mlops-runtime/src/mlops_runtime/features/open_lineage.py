@@ -149,14 +149,7 @@ def training_set_failure(
 
 
 def ingest_events(ingest: Ingest, source: LineageSource, *, started: datetime, now: datetime) -> tuple[Event, Event]:
-    """Return START and COMPLETE of an appended batch, with the checks that it passed.
-
-    Args:
-        ingest: The ingest.
-        source: Source of the events.
-        started: Start of the ingest.
-        now: End of the ingest.
-    """
+    """Return START and COMPLETE of an appended batch, with the checks that it passed."""
     group = ingest.group
     run = _run(source, _ingest_key(ingest), {})
     job = _job(source, f"ingest.{group.table_name}", "INGEST")
@@ -177,15 +170,7 @@ def ingest_events(ingest: Ingest, source: LineageSource, *, started: datetime, n
 def ingest_failure(
     ingest: Ingest, source: LineageSource, *, error: str, started: datetime, now: datetime
 ) -> tuple[Event, Event]:
-    """Return START and FAIL of a batch that was rejected or could not be written; none of its rows is in the table.
-
-    Args:
-        ingest: The failed ingest.
-        source: Source of the events.
-        error: Reason of the failure.
-        started: Start of the ingest.
-        now: End of the ingest.
-    """
+    """Return START and FAIL of a batch that was rejected or could not be written; none of its rows is in the table."""
     job = _job(source, f"ingest.{ingest.group.table_name}", "INGEST")
     read = [_batch(ingest, source, checked=False)]
     return _failure(source, _ingest_key(ingest), job, error=error, started=started, now=now, inputs=read)
@@ -444,9 +429,6 @@ class LineageOutbox:
 
     def put(self, events: Sequence[Event]) -> tuple[str, ...]:
         """Store events that are not stored yet; return names of the new events.
-
-        Args:
-            events: Events of ``open_lineage``.
 
         Raises:
             LineageOutboxError: If an event cannot be written.

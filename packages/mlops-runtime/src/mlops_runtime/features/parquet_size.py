@@ -52,12 +52,7 @@ class Bounds:
 
 
 def read_bounded(source: pa.NativeFile, bounds: Bounds, *, row_group: int | None = None) -> pa.Table:
-    """Return the rows of a file, or of one of its row groups, if they are within the limits.
-
-    Args:
-        source: The file.
-        bounds: The limits.
-        row_group: Index of the row group. Default: all.
+    """Return the rows of a file, or of the row group of a number, if they are within the limits.
 
     Raises:
         ParquetSizeError: If a limit is exceeded; nothing was decoded.

@@ -162,14 +162,7 @@ def explained(rows: pa.Table, timestamp: str, group: GroupRows) -> PlanChoice:
 def unmatched_groups(
     rows: pa.Table, timestamp: str, groups: Sequence[GroupRows], matched: Sequence[int], semantics: Semantics
 ) -> tuple[str, ...]:
-    """Return a warning for each group without a match for any entity row, with the cause and the fix.
-
-    Args:
-        rows: The entity rows.
-        timestamp: Their time column.
-        groups: The joined groups.
-        matched: Number of entity rows that matched a row of each group.
-        semantics: Time from which a value is visible.
+    """Return a warning for each group that matched no entity row, with the cause and the fix.
 
     Example:
         >>> from datetime import UTC, datetime

@@ -148,10 +148,7 @@ class RowFiles:
         return nullcontext(OpenRows(files=self))
 
     def files(self, *, columns: Collection[str] | None = None) -> tuple[SourceFile, ...]:
-        """Return the files in the order of their names.
-
-        Args:
-            columns: Columns that folder names may provide. Default: any.
+        """Return the files in the order of their names; folder names may provide only the given columns, by default any.
 
         Raises:
             SourceError: If there is no file, formats are unknown or differ, or folders give a column several values.
@@ -201,11 +198,7 @@ class RowFiles:
     def columns(
         self, files: Sequence[SourceFile], check: Callable[[Sequence[str]], Iterable[str]] | None = None
     ) -> tuple[str, ...]:
-        """Read the beginning or footer of each file; return all columns.
-
-        Args:
-            files: The files.
-            check: Returns the problems of a file's columns. Default: a column that only other files have is a problem.
+        """Read the beginning or footer of each file; return all columns. ``check`` returns the problems of a file's columns.
 
         Raises:
             SourceError: With every problem of every file: invalid format, missing columns, or differing types.
@@ -237,11 +230,7 @@ class RowFiles:
         return names
 
     def pieces(self, file: SourceFile, types: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
-        """Return the rows of a file in pieces, cut at the same rows each time.
-
-        Args:
-            file: The file.
-            types: Types of columns by name, which text files lack.
+        """Return the rows of a file in pieces, cut at the same rows each time; text files lack the types of columns.
 
         Raises:
             SourceError: If the file was replaced or deleted while it was read, or a value does not fit its type.

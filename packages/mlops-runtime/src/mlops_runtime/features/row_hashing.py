@@ -163,11 +163,7 @@ def content_hash(table: pa.Table, first: Sequence[str] = (), *, is_sorted: bool 
 
 
 def block_digest(rows: pa.Table, first: Sequence[str] = ()) -> bytes:
-    """Return the digest of the rows of one block, in sorted order.
-
-    Args:
-        rows: The rows.
-        first: As for ``content_hash``.
+    """Return the digest of the rows of one block, in sorted order; arguments and errors as for ``content_hash``.
 
     Raises:
         UnhashableColumnError: As for ``content_hash``.
@@ -184,15 +180,7 @@ def block_digest(rows: pa.Table, first: Sequence[str] = ()) -> bytes:
 def hash_of_blocks(
     schema: pa.Schema, rows: int, digests: Iterable[bytes], first: Sequence[str] = (), *, block: int = BLOCK
 ) -> str:
-    """Return the content hash of rows whose blocks have these digests.
-
-    Args:
-        schema: Columns of the rows.
-        rows: Number of rows.
-        digests: Digests of the blocks, in order.
-        first: As for ``content_hash``.
-        block: Number of rows of every block but the last.
-    """
+    """Return the content hash of rows whose blocks have these digests, in order; every block but the last has ``block`` rows."""
     head = {
         "columns": [[name, _type_name(logical_type(schema.field(name).type))] for name in _names(schema, first)],
         "rows": rows,

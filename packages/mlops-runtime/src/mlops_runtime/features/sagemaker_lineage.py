@@ -89,11 +89,7 @@ class SageMakerLineage:
         return f"{self._manifests}/{manifest_id}.json"
 
     def record(self, manifest: TrainingSetManifest, *, uri: str = "") -> RecordedLineage:
-        """Write a training set, the snapshots that it was built from, and the build.
-
-        Args:
-            manifest: The training set's manifest.
-            uri: Location of its files, for readers of the graph. Default: omitted.
+        """Write a training set, the snapshots that it was built from, and the build; ``uri`` locates its files for readers.
 
         Raises:
             SageMakerLineageError: With the failed call and the reason.

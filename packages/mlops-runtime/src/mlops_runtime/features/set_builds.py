@@ -56,13 +56,7 @@ class BuildEngines:
         return [f"staged/{uuid4().hex}"] if engine == "athena" and self.athena is not None else []
 
     def remove_left(self, sets: Objects, now: datetime, *, s3: Any) -> None:
-        """Remove the files and tables that interrupted Athena builds left behind, see ``remove_leftovers``.
-
-        Args:
-            sets: The bucket of training sets.
-            now: The current time.
-            s3: A boto3 client of S3.
-        """
+        """Remove the files and tables that interrupted Athena builds left behind, see ``remove_leftovers``."""
         from mlops_runtime.features.athena_build import remove_leftovers  # noqa: PLC0415 - imports the build modules
 
         if self.glue is not None:
@@ -71,15 +65,7 @@ class BuildEngines:
     def builders(
         self, sets: Objects, manifests: Manifests, build: OpenBuild, *, staged: Sequence[str], s3: Any
     ) -> Builders:
-        """Return the build functions by engine.
-
-        Args:
-            sets: The bucket of training sets.
-            manifests: The manifests.
-            build: The open build.
-            staged: The result of ``staged``.
-            s3: A boto3 client of S3.
-        """
+        """Return the build functions by engine."""
 
         def on_spark(ready: "Prepared") -> "TrainingSet":
             from mlops_runtime.features.glue_build import GlueBuilder  # noqa: PLC0415 - imports the build modules
@@ -135,12 +121,7 @@ class SetBuilds:
         return entities
 
     def build(self, request: Request, service: FeatureService | None) -> "TrainingSet":
-        """Build and store the requested set, with warnings for unmatched groups. Errors are those of ``training_set``.
-
-        Args:
-            request: The request.
-            service: The feature service of its features, which is stored too.
-        """
+        """Build and store the requested set, with warnings for unmatched groups. Errors are those of ``training_set``."""
         from mlops_runtime.features import training_set  # noqa: PLC0415 - duckdb
         from mlops_runtime.features.point_in_time import UnmatchedGroupWarning  # noqa: PLC0415 - duckdb
 

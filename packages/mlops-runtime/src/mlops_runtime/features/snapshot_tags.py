@@ -43,13 +43,7 @@ class SnapshotTagError(ValueError):
 
 
 def training_set_tag(plan: TrainingSetPlan, as_of: datetime, read: Mapping[str, int]) -> str:
-    """Return the tag of a training set, the same for the same plan and snapshots.
-
-    Args:
-        plan: Labels, features and split.
-        as_of: Cutoff; rows that became known later are not used.
-        read: The snapshot of each table, by its name.
-    """
+    """Return the tag of a training set, the same for the same plan, cutoff, and snapshot of each table."""
     return f"ts-{content_hash({'plan': plan, 'as_of': as_of.astimezone(UTC), 'read': dict(read)})[:16]}"
 
 
@@ -81,14 +75,7 @@ def time_of(text: str) -> datetime:
 def with_tag(
     metadata: Mapping[str, Any], location: str, snapshot: int, tag: str, *, now: datetime
 ) -> dict[str, object]:
-    """Return a table's metadata with one more reference, and only the newest ``KEPT_TAGS`` references with an age.
-
-    Args:
-        metadata: The newest metadata.
-        location: Location of its file, for the log of metadata files.
-        snapshot: The snapshot.
-        tag: Its tag.
-        now: The time of the commit.
+    """Return a table's newest metadata with one more reference, and only the newest ``KEPT_TAGS`` references with an age.
 
     Raises:
         SnapshotTagError: If the table no longer has the snapshot, or the tag names another one.
@@ -129,12 +116,7 @@ class Tagged:
 
 
 def engine_of(plan: TrainingSetPlan, sizes: Mapping[str, Planned], *, memory: int) -> EngineChoice:
-    """Return the engine for a plan's set by the metadata of its tables; each row of the label table counts as an entity row.
-
-    Args:
-        plan: Labels, features and split.
-        sizes: Size of the current snapshot of each table, by its name.
-        memory: Bytes of memory available to DuckDB.
+    """Return the engine for a plan's set by the size of each table's snapshot; each row of the label table counts as an entity row.
 
     Example:
         >>> plan = TrainingSetPlan(
@@ -165,12 +147,6 @@ class SnapshotTags:
 
     def pin(self, plan: TrainingSetPlan, tables: Sequence[str], *, as_of: datetime, now: datetime) -> Tagged:
         """Tag the current snapshots of a plan's tables, which retains them, and choose the engine for the set.
-
-        Args:
-            plan: Labels, features and split.
-            tables: Names of the plan's tables.
-            as_of: Cutoff; rows that became known later are not used.
-            now: The current time.
 
         Raises:
             SnapshotTagError: If a table has no rows yet, or every attempt to commit conflicted with another writer.

@@ -172,10 +172,6 @@ class IcebergRows:
 
     pyiceberg's ``DataScan.to_arrow_batch_reader`` starts to read all files at once and buffers what is not consumed yet.
 
-    Args:
-        scan: The scan, with its snapshot, filter and columns.
-        schema: Types of the columns. Default: the scan's.
-
     Example:
         >>> rows = IcebergRows(table.scan(snapshot_id=snapshot_id, selected_fields=("store_id", "units")))  # doctest: +SKIP
         >>> rows.read(["units"]).read_all()  # doctest: +SKIP

@@ -45,14 +45,6 @@ def ingest_source(
     A piece is recognized by its content, like any batch. A file that was ingested completely is recorded in the table's ledger by
     name and version, so that a later run need not read it.
 
-    Args:
-        group: The rows' group.
-        source: The source.
-        is_backfill: Whether the rows have the time when each could first be known.
-        load: Loads the newest state of the table.
-        ingest: Ingests a piece.
-        now: The store's clock.
-
     Raises:
         SourceError: If it is not a source, cannot be read or lacks columns; with every problem, and nothing was written.
         SourceAccessError: If reading is denied.
@@ -95,12 +87,7 @@ def ingest_source(
 
 
 def read_source(source: RowSource, types: Mapping[str, pa.DataType], *, memory: int) -> pa.Table:
-    """Return all rows of a source, for use as entity rows.
-
-    Args:
-        source: The source.
-        types: Types of columns, which text files lack.
-        memory: Maximum bytes of the rows.
+    """Return all rows of a source, for use as entity rows; text files lack the types of columns.
 
     Raises:
         SourceError: As for ``ingest_source``, and if the rows exceed ``memory``.

@@ -45,14 +45,6 @@ def build(
 ) -> TrainingSet:
     """Split the labels, tag the current snapshots of the plan's tables, and build the set from them in this process.
 
-    Args:
-        load: As for ``prepared``.
-        tables: As for ``prepared``.
-        plan: As for ``prepared``.
-        as_of: As for ``prepared``.
-        tag: As for ``prepared``.
-        block: Number of rows that are hashed together and share a file of each split.
-
     Raises:
         TrainingSetError: As for ``prepared``.
     """
@@ -73,12 +65,6 @@ Split = Callable[[Table, PinnedTable, TrainingSetPlan, datetime], Parts]
 
 def split_here(table: Table, labels: PinnedTable, plan: TrainingSetPlan, as_of: datetime) -> Parts:
     """Read and split the labels of a plan as they were known, in memory.
-
-    Args:
-        table: The table of the labels.
-        labels: The pinned label table.
-        plan: The plan.
-        as_of: Cutoff; rows that became known later are not used.
 
     Raises:
         TrainingSetError: If a split is empty, or a label was known before the time of its prediction.
@@ -104,14 +90,7 @@ def split_here(table: Table, labels: PinnedTable, plan: TrainingSetPlan, as_of: 
 def cut_of(
     plan: TrainingSetPlan, labels: PinnedTable, as_of: datetime, *, newest: datetime | None, early: int
 ) -> datetime:
-    """Return the time between training and holdout.
-
-    Args:
-        plan: The plan.
-        labels: The pinned label table.
-        as_of: Cutoff; rows that became known later are not used.
-        newest: When the newest label became known; ``None`` without labels.
-        early: Number of labels that were known before the time of their prediction.
+    """Return the time between training and holdout, by the time at which the newest label became known.
 
     Raises:
         TrainingSetError: If there are no labels, or a label was known before the time of its prediction.
@@ -133,14 +112,7 @@ def split_times(
     trained_until: datetime | None,
     holdout_from: datetime | None,
 ) -> dict[str, str]:
-    """Return the times of both splits in the form of manifests.
-
-    Args:
-        plan: The plan.
-        as_of: Cutoff; rows that became known later are not used.
-        cut: The time between training and holdout.
-        trained_until: When the newest training label became known; ``None`` without training rows.
-        holdout_from: The first time of the holdout rows; ``None`` without any.
+    """Return the times of both splits in the form of manifests; ``None`` stands for a split without rows.
 
     Raises:
         TrainingSetError: If a split has no rows.
@@ -268,12 +240,7 @@ def _pinned(use: FeatureUse, table: Table, snapshot: int, tag: str) -> PinnedTab
 
 
 def keep_service(plan: TrainingSetPlan, services: FeatureServices, load: Load) -> None:
-    """Check the feature service of a plan against its stored version and its tables, and store it unless it is stored.
-
-    Args:
-        plan: The plan; nothing is done without a service.
-        services: The services of the store.
-        load: Loads a table by name.
+    """Check the feature service of a plan, if it has one, against its stored version and its tables, and store it unless it is.
 
     Raises:
         FeatureServiceError: If the version is stored with other features, or one of its groups has changed since.
@@ -293,16 +260,12 @@ def _tagged(plan: TrainingSetPlan, loaded: Mapping[str, Table], tag: str) -> dic
 
 
 def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest) -> TrainingSet:
-    """Build the set of a plan's manifest from tables at their pinned snapshots.
+    """Build the set of a plan's manifest, whose output is ignored, from tables at their pinned snapshots.
 
     The holdout ends with the newest label known at the cutoff and contains the rows predicted in the ``holdout_days`` before. The
     rows of ``train``, with their labels as known then, are those that a training at the cut could have used; rows predicted before
     the cut whose label became known after it are in neither split. Columns keep their names in the tables: they are the inputs of
     the model.
-
-    Args:
-        tables: By name, at least those of the manifest.
-        manifest: Manifest of the set to build; its output and the times of its split are ignored.
 
     Raises:
         TrainingSetError: If a split is empty, or a label was known before the time of its prediction.

@@ -49,14 +49,7 @@ class UnusableCatalogError(FeatureTableError):
 
 
 class Tables:
-    """The feature tables of one database.
-
-    Args:
-        catalog: pyiceberg's catalog.
-        database: Name of the database.
-        local_lock: Field ids of the tables that groups create and extend. Default: groups do not create tables.
-        warehouse: Location of all tables, for a local folder.
-    """
+    """The feature tables of one database; with field ids, ``local_lock``, of a local folder, where groups create tables."""
 
     def __init__(
         self, catalog: Catalog, database: str, local_lock: FeatureLock | None = None, *, warehouse: str | None = None

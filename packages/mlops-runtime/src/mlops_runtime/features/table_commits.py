@@ -48,11 +48,6 @@ def committed(table: Table, attempt: Callable[[Table], T], *, retries: Retries |
     pyiceberg's own retries apply a change to a newer state that was not checked, so a check before the first attempt would not hold
     for the last. They are disabled here, and ``attempt`` sees the state that its commit is based on.
 
-    Args:
-        table: The table.
-        attempt: Commits to the given state.
-        retries: Limits of retries. Default: ``RETRIES``.
-
     Raises:
         TableBusyError: If every attempt conflicted.
         FileNotFoundError: If a file of the table is missing that no other commit removed.

@@ -60,11 +60,7 @@ class TableDescription:
 
     @classmethod
     def of(cls, name: str, metadata: Mapping[str, Any]) -> "TableDescription":
-        """Parse a metadata file.
-
-        Args:
-            name: Name of the table.
-            metadata: Its Iceberg metadata file (v2), as read from JSON.
+        """Parse an Iceberg metadata file (v2), as read from JSON.
 
         Raises:
             KeyError: If the file lacks a required field.

@@ -63,12 +63,7 @@ class TableAge:
 
 
 def table_age(table: str, metadata: Mapping[str, Any], now: datetime) -> TableAge:
-    """Return the age of a table at a time.
-
-    Args:
-        table: Name of the table.
-        metadata: Its Iceberg metadata file (v2), as read from JSON.
-        now: The time, with a time zone.
+    """Return the age of a table at a time by its Iceberg metadata file (v2), as read from JSON.
 
     Raises:
         ValueError: If the summary's value is not a time.
@@ -106,13 +101,6 @@ def measure(
     now: datetime, settings: FreshnessSettings, *, glue: "GlueClient", s3: "S3Client", cloudwatch: "CloudWatchClient"
 ) -> tuple[TableAge, ...]:
     """Measure every table and publish ``FeatureAge`` of tables that have an age.
-
-    Args:
-        now: The time of the schedule's event.
-        settings: The tables.
-        glue: Client; returns the location of a table's metadata file.
-        s3: Client; reads the file.
-        cloudwatch: Client.
 
     Raises:
         FreshnessError: If a table could not be read; the others are published first.
@@ -159,26 +147,14 @@ def _metric_data(ages: Iterable[TableAge], now: datetime) -> Iterable[dict[str, 
 
 
 def read_metadata(database: str, table: str, glue: "GlueClient", s3: "S3Client") -> Mapping[str, Any]:
-    """Return the content of a table's metadata file.
-
-    Args:
-        database: Name of the Glue database.
-        table: Name of the table.
-        glue: Client; returns the location of the file.
-        s3: Client; reads the file.
-    """
+    """Return the content of a table's metadata file."""
     return read_metadata_file(
         glue.get_table(DatabaseName=database, Name=table)["Table"]["Parameters"]["metadata_location"], s3
     )
 
 
 def read_metadata_file(location: str, s3: "S3Client") -> Mapping[str, Any]:
-    """Return the content of a metadata file.
-
-    Args:
-        location: ``s3://`` URI of the file.
-        s3: Client.
-    """
+    """Return the content of a metadata file, given its ``s3://`` URI."""
     bucket, _, key = location.removeprefix("s3://").partition("/")
     body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     # https://iceberg.apache.org/spec/#naming-for-gzip-compressed-metadata-json-files

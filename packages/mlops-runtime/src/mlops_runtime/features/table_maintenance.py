@@ -52,17 +52,7 @@ def maintain_each(
     keeps_ledger: bool,
     writing: Callable[[Table], AbstractContextManager[None]],
 ) -> tuple[Maintained, ...]:
-    """Maintain tables; a failure of one does not stop the others.
-
-    Args:
-        names: Names of the tables.
-        load: Loads a table, such as ``FeatureStoreClient.table``.
-        manifests: As for `maintain`.
-        now: As for `maintain`.
-        today: As for `maintain`.
-        remove: Removes a file.
-        keeps_ledger: As for `maintain`.
-        writing: Announces a write to a table while its context is open.
+    """Maintain tables; a failure of one does not stop the others. ``writing`` announces a write to a table.
 
     Raises:
         FeatureTableError: If some tables could not be maintained; with every problem.
@@ -109,11 +99,6 @@ def tend(table: Table, *, now: datetime, remove: Callable[[str], None]) -> None:
     """Perform the maintenance that is due after a commit to a local table: compaction after every eighth, and the rest once a day.
 
     The commit is complete: a missing or damaged file is only logged as a warning here, and an error in ``maintain``.
-
-    Args:
-        table: The table, at the state of the commit.
-        now: The time by the system clock.
-        remove: Removes a file.
     """
     if not is_due(table):
         return

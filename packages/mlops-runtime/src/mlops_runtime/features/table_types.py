@@ -59,11 +59,7 @@ class KeyTypeError(ValueError):
 
 
 def iceberg_type(declared: FeatureType, element_id: int | None = None) -> IcebergType:
-    """Return the Iceberg type of a declared one.
-
-    Args:
-        declared: The declared type.
-        element_id: Id of the elements of a list or vector, from the lock file.
+    """Return the Iceberg type of a declared one; a list or vector takes the id of its elements from the lock file.
 
     Example:
         >>> str(iceberg_type("decimal(9,2)")), str(iceberg_type("vector(64)", 7))
@@ -148,11 +144,7 @@ def _of_arrow(kind: pa.DataType) -> FeatureType | None:
 
 
 def typed_key(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Return a key column in a table's type, provided that no value changes; nulls stay.
-
-    Args:
-        column: Values of entity rows.
-        kind: The type of the table's column.
+    """Return a key column of entity rows in the type of the table's column, provided that no value changes; nulls stay.
 
     Raises:
         KeyTypeError: If the type cannot be converted, or a value does not fit.

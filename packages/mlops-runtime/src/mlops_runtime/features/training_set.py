@@ -103,15 +103,7 @@ def build(
     on_athena: Callable[[Prepared], TrainingSet] | None = None,
     block: int = BLOCK,
 ) -> TrainingSet:
-    """Tag the snapshots, then build the set, here or with Spark or Athena.
-
-    Args:
-        load: Loads a table by name.
-        tables: Names of the existing tables.
-        request: The request.
-        on_spark: Builds and stores a set with Spark. Default: such sets are rejected.
-        on_athena: Builds and stores a set with Athena. Default: such sets are rejected.
-        block: As for ``described``, for a set that is built here.
+    """Tag the snapshots, then build the set, here or with Spark or Athena, if the caller can build with these.
 
     Raises:
         TrainingSetError: If groups, columns or snapshots are missing, or the set requires an engine that is not available.
@@ -261,14 +253,7 @@ def entities_key(rows: EntityRows) -> str:
 def assemble(
     tables: Mapping[str, Table], manifest: TrainingSetManifest, rows: pa.Table, *, block: int = BLOCK
 ) -> TrainingSet:
-    """Build the set of a manifest from its entity rows; return it with the resulting output.
-
-    Args:
-        tables: By name, at least those of the manifest.
-        manifest: Manifest of the set to build; its output is ignored.
-        rows: The entity rows.
-        block: As for ``described``.
-    """
+    """Build the set of a manifest from its entity rows; return it with the resulting output, which replaces the manifest's."""
     if manifest.entity_rows is None:
         raise TrainingSetError(f"training set {manifest.name} has no entity rows of its own")
     cutoff = manifest.semantics.cutoff
@@ -297,15 +282,7 @@ def described(
     splits: Sequence[str] = (),
     block: int = BLOCK,
 ) -> TrainingSet:
-    """Return a training set with its files, and its manifest with the output.
-
-    Args:
-        manifest: Manifest of the set.
-        result: All rows, in the order of ``row_id``; in a split set, column ``split`` has the split of each row.
-        matched: Number of rows that matched a row of each feature table.
-        splits: Names of the splits.
-        block: Number of rows that are hashed together and share a file of each split.
-    """
+    """Return a training set with its files, and its manifest with the output."""
     count = block_count(result.num_rows, block)
     blocks: list[Block] = []
     files: dict[str, bytes] = {}

@@ -54,14 +54,7 @@ def file_name(number: int, blocks: int) -> str:
 def written_block(
     rows: pa.Table, number: int, *, blocks: int, splits: Sequence[str] = ()
 ) -> tuple[Block, dict[str, bytes]]:
-    """Return a block and its files by path: one file, or one per split with rows in the block.
-
-    Args:
-        rows: The rows of the block, in order; in a split set they have a column ``split``, which is not written.
-        number: Number of the block.
-        blocks: Total number of blocks.
-        splits: Names of the splits.
-    """
+    """Return a block and its files by path: one file, or one per split with rows in the block, without the column ``split``."""
     name = file_name(number, blocks)
     parts = {name: rows}
     if splits:
@@ -90,15 +83,7 @@ def output(
     splits: Sequence[str] = (),
     block: int = BLOCK,
 ) -> Output:
-    """Return the output of a manifest.
-
-    Args:
-        schema: Columns of the rows.
-        blocks: The blocks, in order.
-        matched: Number of rows that matched a row, by feature table.
-        splits: Names of the splits.
-        block: Number of rows of every block but the last.
-    """
+    """Return the output of a manifest, from the blocks in order and the number of rows that matched each feature table."""
     rows = sum(each.rows for each in blocks)
     digests = [each.digest for each in blocks if each.rows]
     files = [file for each in blocks for file in each.files]

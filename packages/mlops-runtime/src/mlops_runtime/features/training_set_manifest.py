@@ -23,12 +23,7 @@ _RESTORE = "restore the file as it was first written"
 
 
 def remove(file: str, *, s3: Any = None) -> None:
-    """Remove a file permanently: a path, a ``file://`` URI, or an ``s3://`` object with all its versions.
-
-    Args:
-        file: The file; a missing one is ignored.
-        s3: A boto3 client, for ``s3://``.
-    """
+    """Remove a file permanently: a path, a ``file://`` URI, or an ``s3://`` object with all its versions; it may be missing."""
     if file.startswith("s3://"):
         bucket, _, key = file.removeprefix("s3://").partition("/")
         Objects(f"s3://{bucket}", s3=s3).erase(key)
@@ -37,11 +32,7 @@ def remove(file: str, *, s3: Any = None) -> None:
 
 
 class Objects:
-    """Objects by key below one location.
-
-    Args:
-        place: A folder, or ``s3://bucket`` with or without a prefix.
-        s3: A boto3 client, for ``s3://``.
+    """Objects by key below one location: a folder, or ``s3://bucket`` with or without a prefix, which needs a boto3 client.
 
     Example:
         >>> import tempfile
@@ -80,13 +71,9 @@ class Objects:
         )
 
     def copy(self, key: str, target: str) -> None:
-        """Copy an object to another key of this location, unless that exists; S3 then stores its SHA-256.
+        """Copy an object of at most 5 GB to another key of this location, unless that exists; S3 then stores its SHA-256.
 
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
-
-        Args:
-            key: The object, at most 5 GB.
-            target: The other key.
         """
         if self._folder is None:
             source = {"Bucket": self._bucket, "Key": self._prefix + key}
@@ -302,13 +289,7 @@ class Manifests:
         )
 
     def add_pin(self, manifest_id: str, table: str, sequence: int) -> None:
-        """Record the sequence number of a table that the manifest lacks, before its tag is dropped.
-
-        Args:
-            manifest_id: Id of the manifest.
-            table: Name of the table.
-            sequence: Sequence number of the snapshot that was read.
-        """
+        """Record the sequence number of a table that the manifest lacks, before its tag is dropped."""
         self._objects.put_once(f"{manifest_id}/pins/{table}.json", canonical_json(_Pin(sequence)))
 
     def _sequenced(self, manifest_id: str, pinned: PinnedTable) -> PinnedTable:

@@ -170,11 +170,6 @@ def _feature_problems(features: object) -> Iterator[str]:
 def read_entities(entities: ArrowStream, timestamp: str, time_zone: str | None = None) -> pa.Table:
     """Return entity rows with their time in UTC microseconds, and plain strings.
 
-    Args:
-        entities: The rows.
-        timestamp: Their time column.
-        time_zone: The zone of times without one; ``None`` to reject such times.
-
     Raises:
         TrainingSetError: If a column appears twice, or a time is missing, null, without a zone, ambiguous or nonexistent local time
             in the zone, or finer than a microsecond.
@@ -303,11 +298,6 @@ def located(load: Load, tables: Sequence[str], request: Request) -> Located:
 
 def key_types(load: Load, tables: Sequence[str], features: Features) -> dict[str, pa.DataType]:
     """Return the types of the entity rows' key columns, for sources of rows without types.
-
-    Args:
-        load: Loads a table by name.
-        tables: Names of the existing tables.
-        features: As for ``FeatureStoreClient.training_set``.
 
     Raises:
         TrainingSetError: If the features are invalid, or a group has no table or several.

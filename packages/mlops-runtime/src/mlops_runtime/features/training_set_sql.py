@@ -177,11 +177,6 @@ def pieces(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> tu
     the view, with the same columns: ``row_id``, ``timeline`` (its number), ``found<i>`` (whether a row of group i counts) and
     ``v<i>_<j>`` (column j of group i); columns of other timelines are null. Columns do not have the groups' names, because Spark's
     names are case-insensitive.
-
-    Args:
-        plan: The training set; the table of its entity rows is ignored.
-        dialect: As for ``render``.
-        catalog: As for ``render``.
     """
     text = _Text(dialect, catalog)
     queries = []
@@ -213,13 +208,7 @@ class SqlLabels:
 
 
 def newest_labels(labels: SqlLabels, known_by: datetime, *, catalog: str | None = None) -> str:
-    """Return Spark's query for the labels that were known at a time: ``c0``, ``c1`` and so on, ``event`` and ``available``.
-
-    Args:
-        labels: The labels.
-        known_by: Rows with a later created or event time are not read.
-        catalog: The catalog of the table. Default: the session's.
-    """
+    """Return Spark's query for the labels that were known at a time: ``c0``, ``c1`` and so on, ``event`` and ``available``."""
     text = _Text("spark", catalog)
     event, created, ingest = map(text.name, (EVENT_TIME, CREATED_TIME, INGEST_ID))
     shown = [f"{text.name(name)} as c{i}" for i, name in enumerate(labels.columns)]

@@ -35,12 +35,6 @@ def who_used(
     A snapshot's rows are also in every later snapshot, by its sequence number: a training set that read one of these used them too,
     even if both snapshots have expired. A training set whose sequence number is unknown is included.
 
-    Args:
-        manifests: The manifests.
-        table: The table.
-        snapshot: Id of a snapshot. Default: any.
-        column: Name of a column. Default: any.
-
     Raises:
         FeatureTableError: If the table never had the column, or the snapshot is in neither the table nor a manifest.
         ManifestError: If a manifest cannot be read.

@@ -110,21 +110,13 @@ class DockerError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Docker:
-    """A docker executable whose output is shown to the user.
-
-    Args:
-        program: Path of the executable.
-    """
+    """A docker executable whose output is shown to the user."""
 
     program: str
 
     @classmethod
     def find(cls, commands: Sequence[str], *, copied: Path | None = None) -> "Docker":
-        """Find docker on the PATH.
-
-        Args:
-            commands: Commands to run on a machine that has docker, for the error message.
-            copied: Folder that the commands need there. Default: none.
+        """Find docker on the PATH; the error names the commands to run elsewhere, and the folder that they need there.
 
         Raises:
             DockerError: If docker is missing.
@@ -137,11 +129,7 @@ class Docker:
         return cls(program=program)
 
     def run(self, *arguments: str, given: str | None = None) -> None:
-        """Run a command to its end; its output goes to standard error, since it is progress.
-
-        Args:
-            arguments: Its arguments.
-            given: Its standard input. Default: empty.
+        """Run a command to its end, given its standard input; its output goes to standard error, since it is progress.
 
         Raises:
             DockerError: If it fails.
@@ -158,12 +146,6 @@ class Docker:
 
 def build_arguments(context: Path, *, name: str, platform: str, runtime: str | None = None) -> list[str]:
     """Return docker's arguments to build an image for one platform.
-
-    Args:
-        context: Folder of the build context.
-        name: Name and tag of the image.
-        platform: Such as ``linux/amd64``.
-        runtime: The base image. Default: none.
 
     Example:
         >>> " ".join(build_arguments(Path("context"), name="mlops-runtime:1", platform="linux/amd64"))

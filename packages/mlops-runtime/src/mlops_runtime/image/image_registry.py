@@ -119,11 +119,7 @@ class MissingImageError(ValueError):
 
 
 def check_images(ecr: "ECRClient", uris: Sequence[str]) -> None:
-    """Check that images are in their registry.
-
-    Args:
-        ecr: Client in the stack's region, whose timeouts limit the check.
-        uris: Names of images in ECR, by digest or tag. Those of another region are not checked.
+    """Check that images in the stack's region, named by digest or tag, are in their registry.
 
     Raises:
         MissingImageError: For each image that is missing, may not be read, or whose registry does not respond.

@@ -105,10 +105,7 @@ class RequirementsLock:
         return {_SEPARATORS.sub("-", name.partition("[")[0].strip()).lower(): version for name, _, version in pins}
 
     def python_problem(self, python: str) -> str | None:
-        """Return why the lock cannot be installed with this Python, or None.
-
-        Args:
-            python: Major and minor version.
+        """Return why the lock cannot be installed with this Python, given as major and minor version, or None.
 
         Example:
             >>> lock = RequirementsLock(content=b"", sha256="", python="3.13")
@@ -146,20 +143,12 @@ class RequirementsLock:
 
 
 def stand_in(sha256: str) -> str:
-    """Return the placeholder digest of an image that is not built yet, which only the embedded cloud runs.
-
-    Args:
-        sha256: SHA-256 of the lock.
-    """
+    """Return the placeholder digest of an image that is not built yet, by its lock's; only the embedded cloud runs it."""
     return f"sha256:{sha256}"
 
 
 def asset_name(sha256: str) -> str:
-    """Return the name, without extension, of a lock in the assets bucket: CDK hashes a custom asset hash again.
-
-    Args:
-        sha256: SHA-256 of the lock.
-    """
+    """Return the name, without extension, of a lock in the assets bucket, by its hash: CDK hashes a custom asset hash again."""
     return hashlib.sha256(sha256.encode()).hexdigest()
 
 

@@ -51,13 +51,7 @@ def last_words(text: str) -> str:
 def compile_lock(
     requirements: Path, output: Path, *, is_universal: bool, folder: Path | None = None
 ) -> RequirementsLock:
-    """Write the lock of requirements, with only wheels and their hashes.
-
-    Args:
-        requirements: Hand-written requirements, such as ``requirements.in``.
-        output: The lock; its existing versions are kept if possible.
-        is_universal: Whether for every platform and each Python from 3.11 on, or only for the image.
-        folder: Working directory for relative paths and settings of uv. Default: that of this process.
+    """Write the lock of requirements, with only wheels and their hashes, for the image or universally for Python 3.11 on.
 
     Raises:
         RequirementsError: If uv is missing, finds no versions with wheels, or writes an invalid lock.

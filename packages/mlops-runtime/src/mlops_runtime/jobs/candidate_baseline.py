@@ -55,12 +55,6 @@ def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id
     those of the plan that are inputs of the model, since only inputs are captured. Facets may be other columns, whose bias is
     then only known for the holdout.
 
-    Args:
-        plan: Conditions, pairs, segments and rows to explain.
-        evaluated: Splits, model and predictions.
-        training_set_id: Id of the training set.
-        created: When the rows were known, ISO 8601.
-
     Raises:
         JobError: If a column is unsuitable for a baseline, or rows are to be explained and the image has no ``shap``.
     """

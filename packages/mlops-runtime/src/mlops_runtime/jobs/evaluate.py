@@ -101,17 +101,11 @@ class Inputs:
 def evaluate(
     plan: EvaluationPlan, inputs: Inputs, baseline_uri: str, *, timer: Timer | None = None
 ) -> tuple[Evaluation, Baseline]:
-    """Evaluate a candidate; return the evaluation and the monitors' baseline.
+    """Evaluate a candidate; return the evaluation and the monitors' baseline. Without a timer, latency is not measured.
 
     A missing or non-finite prediction, or a probability outside 0 to 1, adds no loss and is counted in ``non_finite``, for which
     the gate rejects the candidate. A candidate that fails, depends on its batch or is not deterministic is evaluated with the
     reason. A champion that was trained on the holdout's period is left out, with the reason.
-
-    Args:
-        plan: Label, metric, blocks, segments and naive baselines.
-        inputs: Splits, manifest and models. A champion with the candidate's own archive is ignored.
-        baseline_uri: Destination of the baseline.
-        timer: Returns seconds, to measure the latency of one row. Default: it is not measured.
 
     Raises:
         JobError: If a column is missing or of the wrong type, or labels are unsuitable for the metric.

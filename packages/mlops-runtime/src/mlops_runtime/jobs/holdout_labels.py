@@ -92,10 +92,6 @@ class Labels:
 
         A model of another kind has no predictions, and for rows with a label whose class it does not know, neither has a model of
         classes. Its probabilities of classes that no longer exist are distributed over the others in proportion.
-
-        Args:
-            predictions: The model's predictions.
-            theirs: Names of its columns; None if a prediction is one number.
         """
         names = self.classes or self.outputs
         if names is None:
@@ -182,13 +178,7 @@ def training_columns(plan: EvaluationPlan) -> list[str]:
 def read_labels(
     plan: EvaluationPlan, signature: ModelSignature, holdout: Any, *, custom: Losses | None = None
 ) -> Labels:
-    """Return the labels of a holdout in the form of a candidate's predictions.
-
-    Args:
-        plan: The evaluation plan.
-        signature: The candidate's signature.
-        holdout: The holdout.
-        custom: The unit's metric function, for a vector. Default: none.
+    """Return the labels of a holdout in the form of a candidate's predictions; a vector needs the unit's metric function.
 
     Raises:
         JobError: If the plan does not fit the candidate's kind, or labels are unsuitable for the metric.

@@ -183,16 +183,10 @@ class Segments:
 def segment_losses(
     holdout: Any, columns: Sequence[str], rows: Rows, *, bands: Mapping[str, Sequence[float]] | None = None
 ) -> Segments:
-    """Return the losses of the segments.
+    """Return the losses of the segments: values of columns, and bands of numeric columns between their cut points.
 
     At most `MAXIMUM_SEGMENTS` are measured: the largest by rows, taken from each column in turn, so that a column with few values
     is complete beside one with many.
-
-    Args:
-        holdout: The holdout, an Arrow table.
-        columns: Columns whose values are segments.
-        rows: Rows of the holdout.
-        bands: Numeric columns and their cut points. Default: none.
 
     Raises:
         JobError: If a column has too many values, or a column with bands is not numeric.

@@ -54,13 +54,7 @@ def differences(found: tuple[str, str, int], expected: tuple[str | None, str, in
 
 
 def read_predictions(path: Path, *, artifact_sha256: str | None, holdout: str, rows: int) -> Predicted:
-    """Read a model's predictions for a holdout.
-
-    Args:
-        path: The file.
-        artifact_sha256: Expected hash of the model's archive.
-        holdout: Expected hash of the holdout.
-        rows: Number of rows of the holdout.
+    """Read a model's predictions for a holdout, given the expected hashes of its archive and the holdout.
 
     Raises:
         JobError: With every difference from the expected values.

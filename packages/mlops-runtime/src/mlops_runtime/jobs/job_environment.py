@@ -215,15 +215,7 @@ def run_script(
     python: Path | None = None,
     limits: ScriptLimits | None = None,
 ) -> None:
-    """Unpack the code and run a script of it.
-
-    Args:
-        code: Folder with the code as one zip.
-        script: Path of the script in the zip.
-        folder: Folder for the extracted code.
-        environment: Additional environment variables.
-        python: The interpreter of another environment. Default: this one.
-        limits: Limits on what the script writes. Default: ``ScriptLimits()``, without a measured folder.
+    """Unpack the code, one zip in a folder, and run a script of it, by default with this Python.
 
     Raises:
         JobError: If there is no such script, it fails, or it exceeds a limit; with the last lines of its standard error.

@@ -85,15 +85,7 @@ def metric_function(
     load_seconds: float = LOAD_SECONDS,
     megabytes: int = MEGABYTES,
 ) -> Iterator[MetricFunction]:
-    """Load the metric function of a file; its process ends with the block.
-
-    Args:
-        file: The file.
-        environment: The model's environment, whose Python runs it; without one, that of the job.
-        expected_sha256: Expected hash of the file, from the evaluation's plan.
-        piece_seconds: Timeout per 1,000 rows. Default: 60.
-        load_seconds: Timeout of loading. Default: 120.
-        megabytes: Memory limit. Default: 4096.
+    """Load the metric function of a file in the model's environment, else in the job's; its process ends with the block.
 
     Raises:
         JobError: If the hash differs, or the file has no such function.

@@ -149,11 +149,6 @@ def milliseconds_a_row(models: dict[str, ServedModel], table: Any, timer: Timer)
 
     The models alternate on the same machine, so that their ratio is more reliable than the absolute values. A model that fails for
     the sample is left out.
-
-    Args:
-        models: The models, by name.
-        table: The holdout.
-        timer: Returns seconds from any start.
     """
     sample = _sample(table.num_rows)
     bodies = {name: [_body([row]) for row in _instances(model, table, sample)] for name, model in models.items()}

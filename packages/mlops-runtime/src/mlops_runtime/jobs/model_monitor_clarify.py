@@ -47,10 +47,6 @@ ModelOf = Callable[[str], AbstractContextManager[ServedModel]]
 def run(environment: Mapping[str, str], model_of: ModelOf) -> None:
     """Run one analysis: attributions if the configuration has the method SHAP, else bias.
 
-    Args:
-        environment: Variables of the contract, and ``analysis_config``.
-        model_of: Loads a model, given its SageMaker name.
-
     Raises:
         JobError: If the configuration, a baseline or the data cannot be used.
     """

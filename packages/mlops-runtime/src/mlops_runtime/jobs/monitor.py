@@ -227,12 +227,7 @@ def report_to_caller(report: MonitorReport, failed: Mapping[str, str], opt_ml: O
 
 
 def main(arguments: Sequence[str], count: Count | None = None) -> int:
-    """Run the job. Returns the exit code; a user error is one line on standard error.
-
-    Args:
-        arguments: The command line.
-        count: Counts objects. Default: in processes on this machine, one per available CPU.
-    """
+    """Run the job, by default with a process per available CPU. Returns the exit code; a user error is one line on standard error."""
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     _log.setLevel(logging.INFO)
     try:

@@ -81,14 +81,7 @@ class ObjectCounter:
 def count_objects(
     sizes: Mapping[str, int], settings: CountSettings, *, processes: int, part_bytes: int = PART_BYTES
 ) -> dict[str, str]:
-    """Count capture objects and write their counts; return why an object could not be counted, by its key; all others were counted.
-
-    Args:
-        sizes: Bytes by key.
-        settings: Buckets and baseline.
-        processes: Number of parallel processes; with 1, this process counts.
-        part_bytes: Larger objects are counted in parts.
-    """
+    """Count capture objects, given their sizes, and write their counts; return why objects were not counted, by their key."""
     counter, todo = ObjectCounter(settings), parts(sizes, part_bytes)
     return collect(todo, _outcomes(todo, settings, counter, min(processes, len(todo))), counter)
 

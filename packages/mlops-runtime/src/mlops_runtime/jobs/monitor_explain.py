@@ -43,17 +43,7 @@ def explain(
     minimum_ndcg: float,
     announced: IsAnnounced = never_announced,
 ) -> ExplainabilityResult | None:
-    """Return the result of a window, with the reason if it cannot be explained, since drift must still be decided.
-
-    Args:
-        live: The live model.
-        baseline: Its baseline.
-        sizes: Bytes of each capture object of the window, in order of time.
-        s3: Client.
-        captures: Bucket of captures.
-        rows: Number of rows to explain.
-        minimum_ndcg: A lower NDCG is a violation.
-        announced: Returns whether the platform announced a call as its own. Default: none.
+    """Return the result of a window's capture objects, with the reason if it cannot be explained, since drift is still decided.
 
     Returns:
         None if the baseline has no attributions, because they were not requested in its evaluation.
@@ -89,16 +79,6 @@ def sample(
     The objects are concatenated in order of time, so that every hour is represented in proportion to its traffic, and the amount
     of data read depends on the sample instead of the window. A call of several rows contributes one of them. Equal calls are all
     used, but no line is used twice.
-
-    Args:
-        model: The live model.
-        baseline: Its baseline, features in the order of the model's inputs.
-        sizes: Bytes of each object, in order of time.
-        s3: Client.
-        captures: Bucket of captures.
-        rows: Number of ranges.
-        since: Since when the model is live; earlier calls are skipped.
-        announced: Returns whether the platform announced a call as its own. Default: none.
 
     Returns:
         Shape (at most ``rows``, inputs).

@@ -44,13 +44,7 @@ class _Batch:
 
 
 class _Plain:
-    """Selects plain calls.
-
-    Args:
-        baseline: Baseline whose bins are counted.
-        since: Since when its model is live.
-        hour: Hour of the object; a call of another hour is not plain.
-    """
+    """Selects plain calls of the live model, in the hour of their object."""
 
     def __init__(self, baseline: Baseline, since: str, hour: datetime | None) -> None:
         self._commas = len(baseline.features) - 1
@@ -166,13 +160,6 @@ def count_lines(
     hour: datetime | None = None,
 ) -> Counts:
     """Count one capture object's lines like `mlops_runtime.monitor.counting.counts.count`, plain ones by column.
-
-    Args:
-        lines: JSON lines; read once, in batches.
-        baseline: The live model's baseline.
-        since: Since when that model is live. Default: all calls count.
-        announced: Returns whether the platform announced a call as its own. Default: none.
-        hour: Hour of the object, in UTC: calls of another hour count, and are a problem. Default: unknown.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline

@@ -35,12 +35,6 @@ def count_objects(
 ) -> dict[str, str]:
     """Count capture objects on Spark's executors and write their counts.
 
-    Args:
-        spark: A session whose workers can import this package and access S3 with the job's role.
-        sizes: Bytes by key.
-        settings: Buckets and baseline.
-        part_bytes: Larger objects are counted in parts.
-
     Returns:
         Why an object could not be counted, by its key; all others were counted.
     """

@@ -20,13 +20,7 @@ from mlops_runtime.serving.served_model import ModelError, first_line
 
 
 def predict(archive: Path, holdout: Path, environment: ModelEnvironment, *, artifact_sha256: str) -> Predicted:
-    """Return a model's predictions; if it fails, NaN with the reason.
-
-    Args:
-        archive: ``model.tar.gz``.
-        holdout: Folder of the holdout's Parquet files.
-        environment: Environment of models that are not ONNX.
-        artifact_sha256: Expected hash of the archive, which is verified before reading it.
+    """Return a model's predictions for the Parquet files of a holdout; if it fails, NaN with the reason.
 
     Raises:
         JobError: If the archive is not the expected one, or the holdout lacks a column.

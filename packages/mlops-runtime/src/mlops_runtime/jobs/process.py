@@ -17,12 +17,7 @@ OUTPUT = "processed"
 
 
 def process(opt_ml: OptMl, script: str, python: Path | None = None) -> int:
-    """Run the script. Returns the number of files that it wrote.
-
-    Args:
-        opt_ml: Paths of the job's files.
-        script: Path of the script in the code.
-        python: The interpreter of the model's environment. Default: this one, in images without a model environment.
+    """Run the script, by default with this Python. Returns the number of files that it wrote.
 
     Raises:
         JobError: If there is no such script, it fails, or it writes nothing.

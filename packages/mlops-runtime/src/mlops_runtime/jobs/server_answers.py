@@ -85,13 +85,7 @@ class AnsweredModel:
 
 
 def read_answers(folder: Path, *, artifact_sha256: str | None, holdout: str, rows: int) -> ServerAnswers:
-    """Read the results of a transform job, and the description of its requests.
-
-    Args:
-        folder: Folder with ``asked.json`` and the responses, ``*.out``.
-        artifact_sha256: Expected hash of the model's archive.
-        holdout: Expected hash of the holdout.
-        rows: Number of rows of the holdout.
+    """Read the results of a transform job, ``*.out``, and beside them the description of its requests.
 
     Raises:
         JobError: If they are of another archive or holdout.

@@ -77,12 +77,6 @@ def write_rows(table: Any, signature: ModelSignature, content_type: ServerConten
     A server gets values as in the table, even if the signature passes codes to a model: numbers as 64-bit floats or integers,
     categories as strings, nulls as null or an empty field.
 
-    Args:
-        table: The holdout, an Arrow table.
-        signature: Columns in the order of the model's input.
-        content_type: Content type that the server accepts.
-        folder: Target folder, which is created.
-
     Raises:
         JobError: If a column is missing, or a string cannot be written as CSV.
     """

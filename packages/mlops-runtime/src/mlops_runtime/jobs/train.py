@@ -44,13 +44,7 @@ _VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 def train(
     opt_ml: OptMl, script: str, environment: ModelEnvironment | None = None, plan: SignaturePlan | None = None
 ) -> str:
-    """Unpack the code, run the script in a separate process, and pack and check the model.
-
-    Args:
-        opt_ml: Paths of the job's files.
-        script: Path of the script in the code.
-        environment: The model's own environment. Default: the image has none, and the script writes ONNX.
-        plan: How to write a signature if the script writes none. Default: the job's hyperparameter.
+    """Unpack the code, run the script in a separate process, and pack and check the model; ONNX needs no environment.
 
     Returns:
         The model's SHA-256; for a third-party container, that of its signature.

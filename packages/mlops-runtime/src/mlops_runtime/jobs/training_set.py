@@ -59,18 +59,7 @@ def training_set(
     s3: Any,
     tag: str | None = None,
 ) -> TrainingSetManifest:
-    """Build the training set, write its files, and return its manifest.
-
-    Args:
-        client: The feature store.
-        plan: Labels, features and split.
-        as_of: Knowledge cutoff; nothing that became known later is used.
-        tables: Names of the tables to choose from.
-        opt_ml: Paths of the job's files, for the exit message.
-        output: The S3 prefix of the files.
-        manifests: The S3 prefix (or folder) of all manifests.
-        s3: A boto3 client.
-        tag: Tag of the snapshots to read. Default: the current ones are tagged here.
+    """Build the training set, write its files below an S3 prefix, and return its manifest, which is stored below another.
 
     Raises:
         ErasedDuringBuildError: If an erasure began meanwhile; no manifest is written.
@@ -94,14 +83,7 @@ def training_set(
 def verified(
     objects: Objects, manifests: Manifests, plan: TrainingSetPlan, *, as_of: datetime, tag: str | None
 ) -> TrainingSetManifest:
-    """Return the manifest of a set that was built below a prefix, if the set is complete.
-
-    Args:
-        objects: The objects below the prefix.
-        manifests: The manifests of the store.
-        plan: The requested labels, features and split.
-        as_of: The requested cutoff.
-        tag: Tag of the snapshots to read; ``None`` for any.
+    """Return the manifest of a set that was built below a prefix, if the set is complete and of this plan, cutoff and tag.
 
     Raises:
         StoredSetError: If there is no manifest, it is of another request, or a file is missing or has different bytes.

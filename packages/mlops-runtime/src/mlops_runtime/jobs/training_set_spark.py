@@ -91,14 +91,7 @@ class SparkBuild:
     def planned(
         self, plan: TrainingSetPlan, *, as_of: datetime, tables: Sequence[str], output: str, tag: str | None
     ) -> TrainingSetManifest:
-        """Build the set of a plan. Tasks read and split its labels, see ``distributed_labels``.
-
-        Args:
-            plan: Labels, features and split.
-            as_of: Knowledge cutoff; nothing that became known later is used.
-            tables: Names of the tables to choose from.
-            output: Key prefix of the set.
-            tag: Tag of the snapshots to read. ``None``: the current ones are tagged here.
+        """Build the set of a plan below a key prefix. Tasks read and split its labels, see ``distributed_labels``.
 
         Raises:
             TrainingSetError: If the plan does not fit the tables or this engine, or rows are missing in the result.

@@ -15,16 +15,10 @@ _INDEX = "__index_level_"
 
 
 def signature_of(table: Any, plan: SignaturePlan, *, has_values: bool = True) -> ModelSignature:
-    """Return the signature of a model that was trained on a split.
+    """Return the signature of a model that was trained on a split; without ``has_values``, an ONNX model that gets codes.
 
     A text column is a category with the values in the split; all other columns are numbers. A column is nullable if the split has
     a null or NaN in it. Classes are those of the split in the order of their values, like scikit-learn's ``classes_``.
-
-    Args:
-        table: The training split, an Arrow table.
-        plan: Label, kind and columns.
-        has_values: Whether the model gets numbers and strings unchanged, including integers and booleans. Default: it does; an
-            ONNX model gets codes.
 
     Raises:
         JobError: If a column is missing, or is neither numeric nor text.

@@ -298,12 +298,7 @@ class MlflowRest:
             return bytes(answer.read())
 
     def save(self, path: str, target: Path, *, max_bytes: int) -> None:
-        """Download a file.
-
-        Args:
-            path: Path and query, relative to the server's address.
-            target: The file to write.
-            max_bytes: Maximum bytes; a longer response is aborted.
+        """Download a file by path and query relative to the server's address; a response of more bytes is aborted.
 
         Raises:
             TrackingAwayError: If the server does not respond, or denies access.

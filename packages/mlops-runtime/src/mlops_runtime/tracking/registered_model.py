@@ -34,14 +34,7 @@ class _File:
 
 
 class RegisteredModels:
-    """The models of an MLflow registry.
-
-    Args:
-        mlflow: The server.
-        s3: Returns a client of S3, for models whose files are there.
-        max_files: Maximum files of a model. Default: 10,000.
-        max_bytes: Maximum bytes of a model, in the listing and as downloaded. Default: 10 GiB.
-    """
+    """The models of an MLflow registry; files and bytes of a model are limited, in the listing and as downloaded."""
 
     def __init__(
         self, mlflow: MlflowRest, *, s3: Callable[[], Any], max_files: int = _MAX_FILES, max_bytes: int = _MAX_BYTES

@@ -94,13 +94,7 @@ class MirroredRun:
 
 
 class RunMirror:
-    """Writes results of retrainings to MLflow; repeating a write changes nothing.
-
-    Args:
-        mlflow: The server.
-        experiment: Name of the experiment of all runs.
-        model: Name of the registered model, the same as the package group.
-    """
+    """Writes results of retrainings to MLflow, where all runs are of one experiment; repeating a write changes nothing."""
 
     def __init__(self, mlflow: MlflowRest, *, experiment: str, model: str) -> None:
         self._mlflow, self._experiment, self._model = mlflow, experiment, model

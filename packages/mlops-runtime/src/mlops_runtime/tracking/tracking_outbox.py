@@ -64,15 +64,7 @@ class TrackingSettings:
 
 
 class TrackingOutbox:
-    """The outbox of one pipeline, and its delivery.
-
-    Args:
-        settings: What is mirrored.
-        mirror: The destination.
-        s3: Client.
-        dynamodb: Client.
-        sagemaker: Client.
-    """
+    """The outbox of one pipeline, and its delivery."""
 
     def __init__(
         self,
@@ -89,10 +81,7 @@ class TrackingOutbox:
         self._refused = f"{self._prefix}refused/{hashlib.sha256(settings.place.encode()).hexdigest()[:8]}/"
 
     def handle(self, event: Mapping[str, Any]) -> dict[str, int]:
-        """Store an event of the bus, and deliver all stored events.
-
-        Args:
-            event: The event from EventBridge; an event of the schedule only triggers the delivery.
+        """Store an event of the bus, and deliver all stored events, which is all that an event of the schedule does.
 
         Returns:
             Numbers of events that were delivered, rejected, and are still waiting.
