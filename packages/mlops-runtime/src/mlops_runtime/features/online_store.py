@@ -73,11 +73,8 @@ def item_keys(group: FeatureGroup, entities: pa.Table) -> list[str]:
         >>> item_keys(stock, pa.table({"store_id": ["a"], "week": pa.array([17167], pa.int32()).cast(pa.date32())}))
         ['stock_v1/["a",17167]']
     """
-    keys = _item_keys(group, _keys(group, entities))
-    problem = key_problem(keys)
-    if problem is not None:
-        raise OnlineStoreError(f"group {group.name!r}: {problem}")
-    return keys
+    keys = _whole_keys(group, zip(*map(_plain, _keys(group, entities)), strict=True))
+    return [key for key in keys if key is not None]
 
 
 def key_values(types: Mapping[str, FeatureType], entity: Mapping[str, str]) -> tuple[object, ...] | None:
@@ -177,11 +174,6 @@ def _features(group: FeatureGroup, names: Sequence[str], found: Sequence[Item | 
         whole = _array(kind, [None if cell is None else plain_value(kind, cell) for cell in cells])
         columns |= {name: whole.slice(place * len(found), len(found)) for place, name in enumerate(those)}
     return columns
-
-
-def _item_keys(group: FeatureGroup, columns: Sequence[pa.ChunkedArray]) -> list[str]:
-    plain = [_plain(column) for column in columns]
-    return [whole_key(group.table_name, values) for values in zip(*plain, strict=True)]
 
 
 def _keys(group: FeatureGroup, rows: pa.Table, *, nulls: bool = False) -> list[pa.ChunkedArray]:
