@@ -62,13 +62,6 @@ def unit_bus(
 class Delivery:
     """One delivered object.
 
-    Args:
-        bucket: The incoming bucket.
-        path: The object's key.
-        etag: ETag of the object that was read.
-        bytes: Size in bytes.
-        now: When the delivery reached the queue; used as the store's clock.
-
     Example:
         >>> delivery = Delivery(
         ...     bucket="b", path="incoming/stock_v1/2017-w31.parquet", etag="9b2c", bytes=1, now=datetime(2017, 8, 7, tzinfo=UTC)
@@ -77,11 +70,11 @@ class Delivery:
         ('stock_v1', '2017-w31', 'rejected/stock_v1/2017-w31.json')
     """
 
-    bucket: str
-    path: str
-    etag: str
+    bucket: str  # the incoming bucket
+    path: str  # the object's key
+    etag: str  # of the object that was read
     bytes: int
-    now: datetime
+    now: datetime  # when the delivery reached the queue; used as the store's clock
 
     @property
     def uri(self) -> str:

@@ -63,11 +63,7 @@ def data_files(
 
 
 def partitions(metadata: TableMetadata, rows: pa.Table) -> list[tuple[int, pa.Table]] | None:
-    """Return rows by month or day of their event time, in their order.
-
-    Returns:
-        Number (months or days since 1970) and rows of each partition; None if the table is not partitioned like a group's.
-    """
+    """Return rows by month or day, counted from 1970, of their event time; None if the table has other partitions."""
     fields = metadata.spec().fields
     if len(fields) != 1 or metadata.schema().find_column_name(fields[0].source_id) != EVENT_TIME:
         return None

@@ -51,10 +51,7 @@ class DistributedBaselines:
         self._schema = footers[0].schema.to_arrow_schema()
 
     def write(self, made: Mapping[str, Method]) -> tuple[str, ...]:
-        """Write the predictions of each file beside it, by method and key of each baseline, one for each row in the same order.
-
-        Returns:
-            The files, in the order of the rows' files.
+        """Write the predictions of each file's rows beside it, by method and key of each baseline; return the files in order.
 
         Raises:
             TrainingSetError: If a key column has doubles or lists, or rows are missing from the result.

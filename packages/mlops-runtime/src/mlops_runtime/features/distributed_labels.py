@@ -60,11 +60,7 @@ class DistributedLabels:
         self.uris: tuple[str, ...] = ()
 
     def split(self, table: Table, labels: PinnedTable, plan: TrainingSetPlan, as_of: datetime) -> Parts:
-        """Write the rows of both splits; arguments and errors as for ``split_set.split_here``.
-
-        Returns:
-            Two rows with the minimum and maximum of each key and time, and the times of the splits.
-        """
+        """Write the rows of both splits, as ``split_set.split_here`` splits them; return only rows that bound keys and times."""
         entities = _label_query(table, labels, plan)
         known = newest_labels(entities, as_of, catalog=self._catalog)
         at = f"c{list(labels.columns).index(plan.timestamp)}"

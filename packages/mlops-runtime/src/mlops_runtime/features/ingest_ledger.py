@@ -113,8 +113,7 @@ def entries(table: Table) -> list[Entry]:
 def record(table: Table, going: Collection[int], now: datetime) -> dict[str, str]:
     """Write a ledger object for each key of the given snapshots, and the index, before a commit expires them. Idempotent.
 
-    Returns:
-        Properties for the summary of that commit: the name of the index.
+    Return properties for the summary of that commit: the name of the index.
 
     Raises:
         LostLedgerError: If the previous index is missing.

@@ -43,14 +43,7 @@ def rows_of_keys(
 ) -> pa.Table:
     """Return a group's current rows with one of the given keys; equivalent to ``read_group`` and a join.
 
-    Args:
-        table: The table.
-        group: The group.
-        keys: The keys in the types of the table: the group's entities, with or without the event time. Keys with a null match
-            nothing.
-        created_by: As for ``scanned``.
-        event_by: As for ``scanned``.
-        since: As for ``scanned``.
+    Keys have the types of the table: the group's entities, with or without the event time. Keys with a null match nothing.
 
     Raises:
         MissingFileError: If a file of the snapshot is missing; with the file.

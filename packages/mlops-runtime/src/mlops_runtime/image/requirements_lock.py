@@ -41,13 +41,6 @@ class RequirementsError(ValueError):
 class RequirementsLock:
     """A validated lock.
 
-    Args:
-        content: Its bytes.
-        sha256: Their SHA-256, which identifies the environment.
-        python: Its Python version (``3.13``), or the oldest one if it is universal. Default: unknown.
-        platform: uv's name of its platform. Default: any, or unknown.
-        is_universal: Whether it is valid for every platform and each Python from ``python`` on.
-
     Example:
         >>> lock = RequirementsLock.parsed(b"numpy==2.4.0 --hash=sha256:" + b"0" * 64)
         >>> lock.sha256[:8], lock.python
@@ -55,10 +48,10 @@ class RequirementsLock:
     """
 
     content: bytes
-    sha256: str
-    python: str | None = None
-    platform: str | None = None
-    is_universal: bool = False
+    sha256: str  # identifies the environment
+    python: str | None = None  # its Python version (`3.13`), or the oldest one if it is universal. Default: unknown
+    platform: str | None = None  # uv's name of its platform. Default: any, or unknown
+    is_universal: bool = False  # whether it is valid for every platform and each Python from `python` on
 
     @classmethod
     def parsed(cls, content: bytes) -> "RequirementsLock":

@@ -65,37 +65,26 @@ _SPLIT_TIMES = ("trained_until", "holdout_from", "holdout_until")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """Inputs of the job.
+    """Inputs of the job."""
 
-    Args:
-        train: The training split, an Arrow table.
-        holdout: The holdout, an Arrow table.
-        manifest: The training set's manifest.
-        candidate: ``model.tar.gz`` of the candidate.
-        champion: ``model.tar.gz`` of the live model. Default: no live model, or its predictions are given.
-        champion_sha256: Hash of that archive, from the live pointer.
-        champion_trained_until: Knowledge cutoff of that model's training set, ISO 8601. Default: unknown.
-        champion_predictions: Predictions of the live model, made in its own image. Default: it predicts in this job.
-        environment: Environment of models that are not ONNX. Default: only ONNX is evaluated.
-        expected: The team's own predictions of the candidate (``read_expected``). Default: they are not compared.
-        answers: Responses of the candidate's own server, for a third-party container. Default: it predicts in this job.
-        trust: What loading it may do in that container. Default: run the model's own code.
-        metric: File with the unit's metric function. Default: a built-in metric.
-    """
-
-    train: Any
-    holdout: Any
+    train: Any  # the training split, an Arrow table
+    holdout: Any  # the holdout, an Arrow table
     manifest: TrainingSetManifest
-    candidate: Path
-    champion: Path | None = None
-    champion_sha256: str | None = None
-    champion_trained_until: str | None = None
-    champion_predictions: Predicted | None = None
+    candidate: Path  # `model.tar.gz` of the candidate
+    champion: Path | None = (
+        None  # `model.tar.gz` of the live model. Default: no live model, or its predictions are given
+    )
+    champion_sha256: str | None = None  # hash of that archive, from the live pointer
+    champion_trained_until: str | None = None  # knowledge cutoff of its training set, ISO 8601. Default: unknown
+    champion_predictions: Predicted | None = (
+        None  # made in the live model's own image. Default: it predicts in this job
+    )
+    # environment of models that are not ONNX. Default: only ONNX is evaluated
     environment: ModelEnvironment = field(default_factory=ModelEnvironment)
-    expected: Any = None
-    answers: ServerAnswers | None = None
-    trust: Trust = "code"
-    metric: Path | None = None
+    expected: Any = None  # the team's own predictions of the candidate. Default: they are not compared
+    answers: ServerAnswers | None = None  # of the candidate's own server. Default: the candidate predicts in this job
+    trust: Trust = "code"  # what loading the candidate may do in that server's container
+    metric: Path | None = None  # file with the unit's metric function. Default: a built-in metric
 
 
 def evaluate(

@@ -20,10 +20,8 @@ _NEEDED = ("dataset_source", "ground_truth_source", "output_path")
 def merge(captures: Path, labels: Path, output: Path) -> tuple[int, int]:
     """Write each captured call that has labels to the same path below ``output``, with its ``groundTruthData``.
 
-    A label that is uploaded again, in a later file or line, replaces the earlier one.
-
-    Returns:
-        Number of calls with labels, and number without.
+    A label that is uploaded again, in a later file or line, replaces the earlier one. Return the number of calls with labels, and
+    the number without.
     """
     known = {_key(record): record["groundTruthData"] for record in _records(labels, "groundTruthData")}
     merged = alone = 0

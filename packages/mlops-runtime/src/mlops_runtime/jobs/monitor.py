@@ -76,10 +76,8 @@ class Options:
 def run(options: Options, count: Count, clients: Clients) -> tuple[MonitorReport, dict[str, str]]:
     """Count the remaining objects, explain, and decide on the window.
 
-    Objects of the hours that may be added to the window are counted too, including those of windows whose run failed.
-
-    Returns:
-        The report, and why objects could not be counted, by key.
+    Objects of the hours that may be added to the window are counted too, including those of windows whose run failed. Return the
+    report, and why objects could not be counted, by key.
     """
     settings = replace(options.settings, engine="PROCESSING")
     store = MonitorStore(clients.s3, endpoint=settings.endpoint, artifacts=options.artifacts, captures=options.captures)
@@ -227,7 +225,7 @@ def report_to_caller(report: MonitorReport, failed: Mapping[str, str], opt_ml: O
 
 
 def main(arguments: Sequence[str], count: Count | None = None) -> int:
-    """Run the job, by default with a process per available CPU. Returns the exit code; a user error is one line on standard error."""
+    """Run the job, by default in a process per CPU. Returns the exit code; a user error is one line on standard error."""
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     _log.setLevel(logging.INFO)
     try:

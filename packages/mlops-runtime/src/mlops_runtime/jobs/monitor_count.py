@@ -87,11 +87,7 @@ def count_objects(
 
 
 def collect(todo: Sequence[Part], outcomes: Iterable[tuple[Part, Outcome]], counter: ObjectCounter) -> dict[str, str]:
-    """Write the counts of objects that are counted in parts, each as soon as its last part arrives.
-
-    Returns:
-        Why an object could not be counted, by its key.
-    """
+    """Write the counts of objects in parts, each after its last part; return why objects were not counted, by their key."""
     waiting = Counter(part.key for part in todo if not part.is_whole)
     found: dict[str, Counts] = {}
     failed: dict[str, str] = {}

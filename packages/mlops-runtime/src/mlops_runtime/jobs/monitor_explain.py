@@ -45,8 +45,7 @@ def explain(
 ) -> ExplainabilityResult | None:
     """Return the result of a window's capture objects, with the reason if it cannot be explained, since drift is still decided.
 
-    Returns:
-        None if the baseline has no attributions, because they were not requested in its evaluation.
+    Return None if the baseline has no attributions, because they were not requested in its evaluation.
     """
     if baseline.attributions is None:
         return None
@@ -79,9 +78,6 @@ def sample(
     The objects are concatenated in order of time, so that every hour is represented in proportion to its traffic, and the amount
     of data read depends on the sample instead of the window. A call of several rows contributes one of them. Equal calls are all
     used, but no line is used twice.
-
-    Returns:
-        Shape (at most ``rows``, inputs).
     """
     # the same seed for the same objects, another for the next window
     random = np.random.default_rng((sum(sizes.values()) + len(sizes) + baseline.rows) % (1 << 32))

@@ -33,11 +33,7 @@ def main(arguments: Sequence[str]) -> int:
 def count_objects(
     spark: "SparkSession", sizes: Mapping[str, int], settings: CountSettings, *, part_bytes: int = PART_BYTES
 ) -> dict[str, str]:
-    """Count capture objects on Spark's executors and write their counts.
-
-    Returns:
-        Why an object could not be counted, by its key; all others were counted.
-    """
+    """Count capture objects on Spark's executors and write their counts; return why objects were not counted, by their key."""
     todo = parts(sizes, part_bytes)
     tasks = spark.sparkContext.parallelize(todo, min(len(todo), _MOST_TASKS))
     # one partition at a time, so that the driver only has one task's counts in memory

@@ -27,17 +27,11 @@ from mlops_runtime.serving.model_source import ModelEnvironment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """Result of a rehearsal.
+    """Result of a rehearsal."""
 
-    Args:
-        evaluation: The candidate and the baselines on the holdout.
-        gate: Whether it would be registered, with the reason.
-        model: Folder with the model, ``signature.json``, and the manifest of a model that is not ONNX.
-    """
-
-    evaluation: Evaluation
-    gate: GateResult
-    model: Path
+    evaluation: Evaluation  # the candidate and the baselines on the holdout
+    gate: GateResult  # whether it would be registered, with the reason
+    model: Path  # folder with the model, `signature.json`, and the manifest of a model that is not ONNX
 
 
 def rehearse(

@@ -94,10 +94,7 @@ def _sizes(folder: str) -> Iterator[int]:
 def run_process(
     command: Sequence[str], *, folder: Path, environment: Mapping[str, str], limits: ScriptLimits
 ) -> tuple[int, list[str]]:
-    """Run a script to its end, and copy its output to this process's.
-
-    Returns:
-        Its exit code, and the last lines of its standard error.
+    """Run a script to its end, and copy its output; return its exit code, and the last lines of its standard error.
 
     Raises:
         ScriptLimitError: If it was stopped because it exceeded a limit.
@@ -135,11 +132,7 @@ class _Copy:
         self._errors = None if process.stderr is None else process.stderr.fileno()
 
     def run(self) -> str | None:
-        """Copy until the script ends; its children may keep the pipes open longer, and end with the container.
-
-        Returns:
-            The limit that it was stopped for, or None.
-        """
+        """Copy until the script ends, whatever its children do; return the limit that it was stopped for, or None."""
         problem = None
         while True:
             has_ended = self._process.poll() is not None

@@ -46,8 +46,7 @@ def train(
 ) -> str:
     """Unpack the code, run the script in a separate process, and pack and check the model; ONNX needs no environment.
 
-    Returns:
-        The model's SHA-256; for a third-party container, that of its signature.
+    Return the model's SHA-256; for a third-party container, that of its signature.
 
     Raises:
         JobError: If there is no such script, it fails, or it writes no model that can be served.

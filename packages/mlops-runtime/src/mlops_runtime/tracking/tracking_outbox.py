@@ -83,8 +83,7 @@ class TrackingOutbox:
     def handle(self, event: Mapping[str, Any]) -> dict[str, int]:
         """Store an event of the bus, and deliver all stored events, which is all that an event of the schedule does.
 
-        Returns:
-            Numbers of events that were delivered, rejected, and are still waiting.
+        Return the numbers of events that were delivered, rejected, and are still waiting.
         """
         at = datetime.fromisoformat(event["time"]).astimezone(UTC)
         if event["detail-type"] in (DetailType.RETRAINING_FINISHED.value, DetailType.ROLLOUT_FINISHED.value):
