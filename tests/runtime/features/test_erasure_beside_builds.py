@@ -257,7 +257,7 @@ def test_a_killed_build_has_the_entity_by_another_column(shop: SimpleNamespace) 
     assert found(shop.path) == []
 
 
-def test_an_erasure_waits_for_a_build_that_ends(shop: SimpleNamespace) -> None:
+def test_an_erasure_waits_for_a_build_that_ends(shop: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits as long as its timeout allows."""
     begin = shop.client.builds.begin(tables=["stock_v1"], places=[], takes_rows=True)
     begin.__enter__()
@@ -268,9 +268,8 @@ def test_an_erasure_waits_for_a_build_that_ends(shop: SimpleNamespace) -> None:
         waited.append(seconds)
         begin.__exit__(None, None, None)
 
-    record = entity_erasure.erase(
-        entity_erasure.replace(places, pause=pause), ENTITY, reason="t", in_use=(), include_in_use=False
-    )
+    monkeypatch.setattr(entity_erasure.time, "sleep", pause)
+    record = entity_erasure.erase(places, ENTITY, reason="t", in_use=(), include_in_use=False)
     assert (len(waited), record.pending) == (1, ())
 
 

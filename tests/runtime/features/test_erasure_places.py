@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from mlops_runtime.contracts.features import BuildProcess
-from mlops_runtime.features.erasure_places import Places, places_of
+from mlops_runtime.features.erasure_places import Places
 from mlops_runtime.features.online_store import OnlineStore
 from mlops_runtime.features.table_catalog import Tables
 from mlops_runtime.features.training_set_manifest import Objects
@@ -14,7 +14,7 @@ from mlops_runtime.features.training_set_manifest import Objects
 def of(shop: SimpleNamespace, **known: object) -> Places:
     """Return the locations of an erasure of the shop."""
     given = {"online": lambda: None, "has_ended": None, "ended": ()} | known
-    return places_of(
+    return Places(
         Tables.local(shop.path, "features", None),
         manifests=shop.client.manifests,
         sets=Objects(shop.path / "training_sets"),

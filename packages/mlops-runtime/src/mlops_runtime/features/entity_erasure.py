@@ -210,7 +210,7 @@ def _open(places: Places, builds: Sequence[BuildIntent]) -> list[str]:
         waiting = [build for build in builds if build.id in there and not _has_ended(places, build)]
         if not waiting or time.monotonic() >= until:
             return [f"build {build.id} by {build.process.name}, since {build.at}" for build in waiting]
-        places.pause(_POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def _has_ended(places: Places, build: BuildIntent) -> bool:

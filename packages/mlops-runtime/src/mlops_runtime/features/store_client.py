@@ -520,9 +520,9 @@ class FeatureStoreClient:
         return resume(self._places(wait, ended))
 
     def _places(self, wait: timedelta, ended: Collection[str]) -> "Places":
-        from mlops_runtime.features.erasure_places import places_of  # noqa: PLC0415 - only an erasure needs it
+        from mlops_runtime.features.erasure_places import Places  # noqa: PLC0415 - only an erasure needs it
 
-        return places_of(
+        return Places(
             self._tables,
             manifests=self.manifests,
             sets=self._sets,
