@@ -293,7 +293,7 @@ def _written(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the job; return the exit code. A batch that fails its checks is reported as by the function, and is no error."""
+    """Run the job; return the exit code. A batch that fails its checks is reported as by the function, not as an error."""
     parser = argparse.ArgumentParser(prog="ingest_spark", allow_abbrev=False)
     for name in ("batch_uri", "table", "idempotency_key", "now", "declaration_uri", "database", "unit", "event_bus"):
         parser.add_argument(f"--{name}", required=True)

@@ -314,7 +314,7 @@ def _path(environment: Mapping[str, str], name: str) -> Path | None:
 
 
 def number(value: Any) -> float:
-    """Return a captured value as a number, NaN if it is none."""
+    """Return a captured value as a number, NaN if it is not one."""
     try:
         return float(value)
     except (TypeError, ValueError):

@@ -132,7 +132,7 @@ class _Copy:
         self._errors = None if process.stderr is None else process.stderr.fileno()
 
     def run(self) -> str | None:
-        """Copy until the script ends, whatever its children do; return the limit that it was stopped for, or None."""
+        """Copy until the script itself ends, not its children; return the limit that it was stopped for, or None."""
         problem = None
         while True:
             has_ended = self._process.poll() is not None
