@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.loaders import Loader
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from tests import iceberg_calls, jsii_calls
 
 if TYPE_CHECKING:
@@ -34,9 +34,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 jsii_calls.install()
 
-# no deadline, as machines are shared; --hypothesis-profile=thorough tries more examples than the suite has time for
-settings.register_profile("untimed", deadline=None, max_examples=40)
-settings.register_profile("thorough", deadline=None, max_examples=500)
+# no deadline and no limit for the time of drawing, as machines are shared; --hypothesis-profile=thorough tries more examples than
+# the suite has time for
+_UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("untimed", max_examples=40, **_UNTIMED)
+settings.register_profile("thorough", max_examples=500, **_UNTIMED)
 settings.load_profile("untimed")
 
 # a boto3 session loads the service models, and moto starts a session for each test: loaded once per process

@@ -169,7 +169,7 @@ def _draw(data: st.DataObject, values: Values, function: Callable[..., Any]) -> 
     derandomize=True,
     database=None,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_a_wrong_call_is_a_validation_error(values: Values, name: str, data: st.DataObject) -> None:

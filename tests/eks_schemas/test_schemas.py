@@ -18,7 +18,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import SLOTS, SlotVersion
@@ -69,7 +69,7 @@ def test_every_built_in_kind_is_valid(version: str) -> None:
     assert len({m["kind"] for m in BUILT_IN}) == 12
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8)
 @given(SAMPLES.specs(), SAMPLES.versions())
 def test_any_valid_spec_gives_valid_objects(spec: ServingSpec, version: SlotVersion) -> None:
     """In the newest version, because a spec's values do not depend on the version."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from eks_samples import SPEC, TENANT, VERSION
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_runtime.eks import manifest_checks
@@ -227,7 +227,7 @@ def _places(part: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 _PLACES = _places(_all())
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(st.sampled_from(_PLACES), st.sampled_from([None, 0, -1, True, "", "x", [], ["x"], {}, {"x": "y"}, [{}], [None]]))
 def test_whatever_stands_anywhere_is_answered(place: tuple[Any, ...], value: Any) -> None:
     """Manifests are JSON: a malformed one is a problem, not a crash."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from eks_samples import EKS, SPEC, VERSION, specs, versions, with_eks
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_runtime.contracts.rollout import ServingSpec
@@ -118,7 +118,7 @@ def test_every_problem_is_said_at_once() -> None:
         service_manifests(with_eks(minimum=0))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(specs(), versions(), st.sampled_from(SLOTS), st.sampled_from(["serving", "idle"]))
 def test_any_valid_spec_gives_manifests_without_a_problem(
     spec: ServingSpec, version: SlotVersion, slot: str, replicas: Any

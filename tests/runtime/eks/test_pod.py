@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from eks_samples import IMAGE, SPEC, VERSION, specs, versions, with_eks
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_runtime.contracts.rollout import ServingSpec
@@ -91,7 +91,7 @@ def test_capture_and_names_come_by_environment() -> None:
     assert not [v for v in without if v["name"].startswith("MLOPS_CAPTURE")]
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20)
 @given(specs(), versions())
 def test_the_server_takes_whatever_a_pod_is_given(spec: ServingSpec, version: SlotVersion) -> None:
     """No valid spec gives a pod whose server refuses to start."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from eks_samples import EKS, SPEC, TENANT, VERSION, specs, versions, with_eks
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_runtime.contracts.rollout import ServingSpec
@@ -48,7 +48,7 @@ def test_the_plain_ones_are_fine() -> None:
     assert list(tenant_problems(TENANT)) == []
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(specs(), versions())
 def test_every_valid_spec_is_fine(spec: ServingSpec, version: SlotVersion) -> None:
     """The strategy of the property tests draws nothing that is refused."""

@@ -330,7 +330,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     steps=STEPS, ttl=st.none() | st.integers(0, 4), bound=st.sampled_from(["inclusive", "exclusive"]), data=st.data()
 )

@@ -72,7 +72,7 @@ def test_what_no_group_declares_has_no_type():
     assert arrow_types(pa.schema([(str(i), kind) for i, kind in enumerate(others)])) == {}
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_every_value_comes_back_from_a_store(shop, data):
     """Null and NaN in lists, signed zeros and dates before 1970 survive in the newest row, a set and its rebuild."""

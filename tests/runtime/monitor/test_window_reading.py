@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 from scipy.stats import binom
@@ -37,7 +37,7 @@ OBJECTS = st.lists(
     ),
     max_size=25,
 )
-SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=25)
 
 
 def play(timeline: Timeline, objects: list[Captured], calls: set[int], at: int) -> None:

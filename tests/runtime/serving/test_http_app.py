@@ -296,7 +296,7 @@ HEADER = st.sampled_from(["application/json", "text/csv", "text/csv; charset=x",
 
 
 @given(body=BODY, content_type=HEADER, accept=HEADER)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_nothing_that_a_caller_sends_is_a_server_error(app: Any, body: bytes, content_type: str, accept: str) -> None:
     """Every request gets predictions or a rejection with reasons."""
     headers = {"content-type": content_type, "accept": accept}

@@ -121,7 +121,7 @@ def test_an_older_set_does_not_replace_a_newer_one(s3: Any) -> None:
     assert published(s3, rows(0, 8), rows(8, 11), replace_newer=True).split["holdout_until"].startswith("2026-01-11")
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 9)), min_size=1, max_size=5))
 def test_what_is_published_never_ends_earlier(s3: Any, lengths: list[tuple[int, int]]) -> None:
     """For any files in any order, the published set is the last of those with the latest end."""
