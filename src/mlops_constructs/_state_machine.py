@@ -107,16 +107,31 @@ _TRACING = (
 _KEY_USE = ("kms:Decrypt", "kms:GenerateDataKey")
 
 
-def resource(integration: str, partition: str) -> str:
-    """Return the ARN of a service integration such as ``aws-sdk:sagemaker:updateEndpoint``."""
-    return f"arn:{partition}:states:::{integration}"
+def machine(*, comment: str, seconds: int, states: Mapping[str, State], partition: str) -> dict[str, Any]:
+    """Return the definition of a machine.
+
+    Args:
+        comment: Purpose of the machine.
+        seconds: Timeout of an execution.
+        states: States, beginning with ``Start``, which is the first.
+        partition: AWS partition of its tasks; may be a token.
+    """
+    definition = {
+        "Comment": comment,
+        "QueryLanguage": "JSONata",
+        "TimeoutSeconds": seconds,
+        "StartAt": "Start",
+        "States": states,
+    }
+    for _, each in tasks(definition):
+        each["Resource"] = each["Resource"].replace("arn:aws:", f"arn:{partition}:", 1)
+    return definition
 
 
 def task(
     integration: str,
     arguments: object,
     *,
-    partition: str,
     next_state: str,
     catch: str,
     assign: Mapping[str, object] | None = None,
@@ -126,10 +141,11 @@ def task(
 ) -> State:
     """Return a task that stores its result in variables and, on any error, the error in ``$caught``.
 
+    Its ARN is of the partition ``aws``; ``machine`` replaces it.
+
     Args:
         integration: Service integration, such as ``lambda:invoke``.
         arguments: Arguments of the call, or one expression that returns them.
-        partition: AWS partition, may be a token.
         next_state: Next state on success.
         catch: Next state on any error that persists after the retries.
         assign: Variables set on success. Default: none.
@@ -141,7 +157,7 @@ def task(
     common = _RETRY_RUN if integration.startswith("glue:") else _RETRY_JOB if is_job else _RETRY_CALL
     state: State = {
         "Type": "Task",
-        "Resource": resource(integration, partition),
+        "Resource": f"arn:aws:states:::{integration}",
         "Arguments": arguments,
         "TimeoutSeconds": timeout,
         "Retry": [*(retry or ()), *common],
@@ -165,7 +181,6 @@ def invoke(
     function_arn: str,
     payload: Mapping[str, object],
     *,
-    partition: str,
     next_state: str,
     catch: str,
     assign: Mapping[str, object] | None = None,
@@ -176,7 +191,6 @@ def invoke(
     return task(
         "lambda:invoke",
         arguments,
-        partition=partition,
         next_state=next_state,
         catch=catch,
         assign=assign,
@@ -200,12 +214,53 @@ def choose(*arms: tuple[str, str], default: str) -> State:
     return {"Type": "Choice", "Choices": choices, "Default": default}
 
 
-def put_event(
-    *, bus_name: str, source: str, detail_type: str, detail: Mapping[str, object], partition: str, next_state: str
+def fail(error: str, cause: str) -> State:
+    """Return a state that ends the execution, or an iteration, with an error."""
+    return {"Type": "Fail", "Error": error, "Cause": cause}
+
+
+def on_error(state: State, **variables: object) -> State:
+    """Return a task that sets these variables on an error instead of ``$caught``; without variables the error is ignored."""
+    catcher = state["Catch"][0] | {"Assign": variables}
+    if not variables:
+        del catcher["Assign"]
+    return state | {"Catch": [catcher]}
+
+
+def each(
+    items: str,
+    states: Mapping[str, State],
+    *,
+    next_state: str,
+    catch: str,
+    concurrency: int = 1,
 ) -> State:
+    """Return a Map over the items, beginning with the first of its states.
+
+    Variables of its states must not have the names of outer ones.
+
+    Args:
+        items: Expression of the items.
+        states: States of an iteration.
+        next_state: Next state.
+        catch: Next state after an error of an iteration, which is in ``$caught``.
+        concurrency: Number of iterations at once. Default: 1.
+    """
+    return {
+        "Type": "Map",
+        "Items": items,
+        "MaxConcurrency": concurrency,
+        "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": next(iter(states)), "States": states},
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"caught": CAUGHT}, "Output": {}, "Next": catch}],
+        "Output": {},
+        "Next": next_state,
+    }
+
+
+def put_event(*, bus_name: str, source: str, detail_type: str, detail: Mapping[str, object], next_state: str) -> State:
     """Return a task that puts an event of the unit on its bus; a failure to do so is ignored."""
     entry = {"EventBusName": bus_name, "Source": source, "DetailType": detail_type, "Detail": dict(detail)}
-    return task("events:putEvents", {"Entries": [entry]}, partition=partition, next_state=next_state, catch=next_state)
+    return task("events:putEvents", {"Entries": [entry]}, next_state=next_state, catch=next_state)
 
 
 def successors(state: Mapping[str, Any]) -> Iterator[str]:

@@ -14,9 +14,12 @@ from mlops_constructs._state_machine import (
     assign,
     choose,
     define_machine,
+    each,
+    fail,
     invoke,
+    machine,
+    on_error,
     put_event,
-    resource,
     successors,
     task,
     tasks,
@@ -40,7 +43,6 @@ def _describe(next_state: str = "Done", catch: str = "Caught", **options: Any) -
     return task(
         "aws-sdk:sagemaker:describeEndpoint",
         arguments,
-        partition="aws",
         next_state=next_state,
         catch=catch,
         **options,
@@ -61,16 +63,13 @@ def test_a_task_has_retry_catch_and_timeout() -> None:
     assert [catcher["ErrorEquals"] for catcher in state["Catch"]] == [["States.ALL"]]
     assert (state["Output"], state["Catch"][0]["Output"]) == ({}, {})
     assert "Assign" not in state
-    assert resource("events:putEvents", "aws-cn") == "arn:aws-cn:states:::events:putEvents"
 
 
 def test_a_failed_job_is_not_repeated_under_its_name() -> None:
     """Only throttled start calls are retried; the caller's own retriers come first."""
     first = {"ErrorEquals": ["SageMaker.ResourceLimitExceeded"], "MaxAttempts": 9}
 
-    state = task(
-        "sagemaker:createTrainingJob.sync", {}, partition="aws", next_state="a", catch="b", retry=[first], timeout=3600
-    )
+    state = task("sagemaker:createTrainingJob.sync", {}, next_state="a", catch="b", retry=[first], timeout=3600)
 
     assert state["Retry"][0] == first
     assert [retrier["ErrorEquals"] for retrier in state["Retry"][1:]] == [["SageMaker.AmazonSageMakerException"]]
@@ -130,7 +129,7 @@ def test_the_one_sentence_that_counts_is_caught(
     def fail(*_: object) -> None:
         raise aws_error("SageMaker.SomeException", cause)
 
-    job = task("sagemaker:createTrainingJob.sync", {}, partition="aws", next_state="Done", catch="Caught", timeout=60)
+    job = task("sagemaker:createTrainingJob.sync", {}, next_state="Done", catch="Caught", timeout=60)
     for look in (job, _describe()) if "Stopped" not in cause else (job,):
         run = run_machine(_machine(Look=look, Done=DONE, Caught=CAUGHT), {}, fail)
 
@@ -155,7 +154,6 @@ def test_a_function_is_invoked_with_its_payload(run_machine: Callable[..., Any])
     look = invoke(
         FUNCTION,
         {"now": "{% $now() %}", "count": 1},
-        partition="aws",
         next_state="Done",
         catch="Caught",
         assign={"status": "{% $states.result.Payload.verdict %}"},
@@ -199,7 +197,6 @@ def test_a_lost_event_changes_nothing(run_machine: Callable[..., Any], aws_error
         source="mlops.demand",
         detail_type="MLOps Rollout Finished",
         detail={"id": "{% $states.context.Execution.Id %}", "outcome": "PROMOTED"},
-        partition="aws",
         next_state="Done",
     )
     machine = _machine(Begin=assign("Tell", status="PROMOTED"), Tell=event, Done=DONE)
@@ -216,6 +213,41 @@ def test_every_way_out_of_a_state_is_a_successor() -> None:
     assert sorted(successors(_describe("Next", "Handler"))) == ["Handler", "Next"]
     assert list(successors(choose(("a", "A"), ("b", "B"), default="C"))) == ["C", "A", "B"]
     assert list(successors({"Type": "Succeed"})) == []
+
+
+def test_tasks_of_a_machine_are_in_its_partition() -> None:
+    """Also inside maps; arguments stay as they are."""
+    inner = task("aws-sdk:s3:copyObject", {"Key": "arn:aws:"}, next_state="End", catch="End")
+    states = {"Start": put_event(bus_name="b", source="s", detail_type="d", detail={}, next_state="Each")} | {
+        "Each": each("{% [1] %}", {"Copy": inner}, next_state="End", catch="End")
+    }
+
+    definition = machine(comment="Copies", seconds=60, states=states, partition="aws-cn")
+
+    found = dict(tasks(definition))
+    assert (definition["StartAt"], definition["TimeoutSeconds"]) == ("Start", 60)
+    assert found["Start"]["Resource"] == "arn:aws-cn:states:::events:putEvents"
+    assert found["Copy"]["Resource"] == "arn:aws-cn:states:::aws-sdk:s3:copyObject"
+    assert found["Copy"]["Arguments"] == {"Key": "arn:aws:"}
+
+
+def test_an_error_of_an_iteration_ends_the_map(run_machine: Callable[..., Any], aws_error: type[Exception]) -> None:
+    """An iteration sets a variable of its own, and the map the outer one, unless errors are ignored."""
+
+    def refuse(*_: object) -> None:
+        raise aws_error("S3.S3Exception", "denied")
+
+    copy = on_error(_describe("Copied", "CopyFailed"), failure="{% $states.errorOutput.Cause %}")
+    inner = {"Copy": copy, "Copied": {"Type": "Succeed"}, "CopyFailed": fail("CopyFailed", "{% $failure %}")}
+    outer = each("{% [1, 2] %}", inner, next_state="Done", catch="Caught")
+
+    caught = run_machine(_machine(Each=outer, Done=DONE, Caught=CAUGHT), {}, refuse)
+    quiet = {**DONE, "Output": "went on"}
+    ignored = run_machine(_machine(Each=on_error(outer), Done=DONE, Caught=quiet), {}, refuse)
+
+    assert caught.output == {"caught": "CopyFailed: denied"}
+    assert ignored.output == "went on"
+    assert "Assign" not in on_error(outer)["Catch"][0]
 
 
 def test_tasks_inside_maps_are_found() -> None:

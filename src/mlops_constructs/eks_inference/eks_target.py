@@ -81,12 +81,10 @@ class SlotGolden:
     Args:
         golden_arn: ARN of the function ``rollout_golden``.
         endpoint_name: Name of the service.
-        partition: AWS partition, may be a token.
     """
 
     golden_arn: str
     endpoint_name: str
-    partition: str
 
     def check(self, *, next_state: str, catch: str) -> State:
         """Return the state that tests the candidate before it receives traffic, and the live slot; the result is ``$golden``."""
@@ -95,7 +93,6 @@ class SlotGolden:
             self.golden_arn,
             {"mode": "check", "endpoint": self.endpoint_name, **slots},
             part="rehearsal",
-            partition=self.partition,
             next_state=next_state,
             catch=catch,
             answer={"golden": "{% $states.result.Payload %}"},
@@ -107,7 +104,6 @@ class SlotGolden:
             self.golden_arn,
             {"mode": "again", "endpoint": self.endpoint_name, "slot": "{% $plan.again.slot %}"},
             part="again",
-            partition=self.partition,
             next_state=next_state,
             catch=catch,
             answer={"again": _REPEATED_ANSWER},
@@ -125,20 +121,18 @@ class SlotSteps:
         slot_arn: ARN of the function ``eks_slot``.
         verdict_arn: ARN of the function ``rollout_verdict``; empty if no state invokes it.
         limit: Seconds that the steps, and restoring the weights, may each take.
-        partition: AWS partition, may be a token.
         golden: States for golden requests. Default: none are sent.
     """
 
     slot_arn: str
     verdict_arn: str
     limit: int
-    partition: str
     golden: SlotGolden | None = None
 
     def steps(self) -> dict[str, State]:
         """Return the states from ``PutAlarms`` to an exit."""
         return {
-            **put_alarms_states(next_state="ApplySlot", catch="NoAlarms", partition=self.partition),
+            **put_alarms_states(next_state="ApplySlot", catch="NoAlarms"),
             "NoAlarms": self._back("FAILED", "'the alarms of the slot could not be created: ' & $caught"),
             **self._start_states(),
             **self._health_states(),
@@ -191,7 +185,6 @@ class SlotSteps:
             "DeleteAlarms": task(
                 "aws-sdk:cloudwatch:deleteAlarms",
                 {"AlarmNames": "{% [$plan.alarm_names, $plan.leftovers.alarms] %}"},
-                partition=self.partition,
                 next_state="IsSlotLeft",
                 catch="IsSlotLeft",
             ),
@@ -218,7 +211,7 @@ class SlotSteps:
             "ApplyFailed": self._back("FAILED", "'slot ' & $plan.eks.slot & ' could not be deployed: ' & $caught"),
             # a person may abort while the pods start
             "HasAbort": choose(("$count($plan.watched) > 0", "LookBefore"), default="ObserveSlot"),
-            "LookBefore": look_at_alarms(next_state="IsAborted", catch="IsSlotLate", partition=self.partition),
+            "LookBefore": look_at_alarms(next_state="IsAborted", catch="IsSlotLate"),
             "IsAborted": choose(("$contains($ringing, '-abort (')", "Rings"), default="ObserveSlot"),
             "ObserveSlot": self._observe(next_state="IsSlotReady"),
             "IsSlotReady": choose(
@@ -238,7 +231,6 @@ class SlotSteps:
             return task(
                 f"{_ELB}describeTargetHealth",
                 {"TargetGroupArn": f"{{% $lookup($plan.eks.target_groups, {group}) %}}"},
-                partition=self.partition,
                 next_state=next_state,
                 catch="IsSlotLate",
                 assign={
@@ -278,13 +270,11 @@ class SlotSteps:
         }
         ends = "($toMillis($now()) < $bake_until ? $bake_until : $bake_limit)"
         rest = f"$ceil(({ends} - $toMillis($now())) / 1000)"
-        first, compared = poll_verdict_states(
-            verdict_arn=self.verdict_arn, next_state="IsBaked", partition=self.partition
-        )
+        first, compared = poll_verdict_states(verdict_arn=self.verdict_arn, next_state="IsBaked")
         return {
             "Shift": self._weigh("$plan.eks.steps[$step]", next_state="IsWatched", catch="ShiftFailed", assign=baked),
             "IsWatched": choose(("$count($plan.watched) > 0", "LookAtAlarms"), default="IsNearEnd"),
-            "LookAtAlarms": look_at_alarms(next_state="IsQuiet", catch="NoEvidence", partition=self.partition),
+            "LookAtAlarms": look_at_alarms(next_state="IsQuiet", catch="NoEvidence"),
             "IsQuiet": choose(("$ringing != ''", "Rings"), default=first),
             **compared,
             "IsBaked": choose(
@@ -341,7 +331,6 @@ class SlotSteps:
                 verdict_arn=self.verdict_arn,
                 next_state="IsEvidenceEnough",
                 catch="NoEvidence",
-                partition=self.partition,
             ),
             "IsEvidenceEnough": choose(
                 (STOPPED, "Stopped"),
@@ -396,7 +385,6 @@ class SlotSteps:
                 "RuleArn": "{% $plan.eks.rule %}",
                 "Actions": [{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}],
             },
-            partition=self.partition,
             next_state=next_state,
             catch=catch,
             assign=assign,
@@ -424,7 +412,6 @@ class SlotSteps:
                 "execution": "{% $execution %}",
                 "now": NOW,
             },
-            partition=self.partition,
             next_state=next_state,
             catch=catch,
             assign=assign,
@@ -483,9 +470,9 @@ class EksTarget:
         """Return the longest time before the first step: the pods of a slot start and are rehearsed."""
         return START_SECONDS + (0 if rollout.golden is None else CHECK_SECONDS)
 
-    def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    def busy(self, *, next_state: str) -> tuple[str, dict[str, State]]:
         """Return the state that sets the weights to those of the plan, to clean up after an execution that died."""
-        return "TakeBack", self._steps(0, partition).take_back(next_state=next_state)
+        return "TakeBack", self._steps(0).take_back(next_state=next_state)
 
     def steps(
         self,
@@ -493,24 +480,21 @@ class EksTarget:
         rollout: RolloutSpec,
         golden_arn: str | None,
         verdict_arn: str,
-        partition: str,
         answers_arn: str | None = None,
     ) -> tuple[str, dict[str, State]]:
         """Return the states from the plan to an exit."""
         del answers_arn
-        steps = self._steps(rollout.maximum + POLL_GRACE_SECONDS, partition, verdict_arn, golden_arn)
+        steps = self._steps(rollout.maximum + POLL_GRACE_SECONDS, verdict_arn, golden_arn)
         return "PutAlarms", steps.steps()
 
-    def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    def unrecorded(self, *, next_state: str) -> tuple[str, dict[str, State]]:
         """Return the states that restore the weights: a promotion needs a record."""
-        return "IsUnrecorded", self._steps(0, partition).unrecorded(next_state=next_state)
+        return "IsUnrecorded", self._steps(0).unrecorded(next_state=next_state)
 
-    def clean_up(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    def clean_up(self, *, next_state: str) -> tuple[str, dict[str, State]]:
         """Return the states that delete the run's alarms, and scale the slot without traffic to zero."""
-        return "HasPlan", self._steps(0, partition).rest(next_state=next_state)
+        return "HasPlan", self._steps(0).rest(next_state=next_state)
 
-    def _steps(self, limit: int, partition: str, verdict_arn: str = "", golden_arn: str | None = None) -> SlotSteps:
-        golden = None if golden_arn is None else SlotGolden(golden_arn, self.endpoint_name, partition)
-        return SlotSteps(
-            slot_arn=self.slot_arn, verdict_arn=verdict_arn, limit=limit, partition=partition, golden=golden
-        )
+    def _steps(self, limit: int, verdict_arn: str = "", golden_arn: str | None = None) -> SlotSteps:
+        golden = None if golden_arn is None else SlotGolden(golden_arn, self.endpoint_name)
+        return SlotSteps(slot_arn=self.slot_arn, verdict_arn=verdict_arn, limit=limit, golden=golden)

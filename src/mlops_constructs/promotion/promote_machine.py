@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlops_constructs._state_machine import (
-    CAUGHT,
     EXECUTION,
     NOW,
     State,
     assign,
     choose,
+    each,
+    fail,
     invoke,
+    machine,
     put_event,
     task,
 )
@@ -84,18 +86,17 @@ def promote_machine(plan: PromotePlan, *, partition: str = "aws") -> dict[str, o
         plan: Plan of the target.
         partition: AWS partition. Default: ``aws``.
     """
-    return {
-        "Comment": f"Promote {plan.group_name}: copy a release of {plan.source_name}, check, register, approve",
-        "QueryLanguage": "JSONata",
-        "TimeoutSeconds": SECONDS,
-        "StartAt": "Start",
-        "States": {
-            **_copy_states(plan, partition),
-            **(_shared_image_states(plan, partition) if plan.shares_images else {}),
-            **_register_states(plan, partition),
-            **_end_states(plan, partition),
+    return machine(
+        comment=f"Promote {plan.group_name}: copy a release of {plan.source_name}, check, register, approve",
+        seconds=SECONDS,
+        states={
+            **_copy_states(plan),
+            **(_shared_image_states(plan) if plan.shares_images else {}),
+            **_register_states(plan),
+            **_end_states(plan),
         },
-    }
+        partition=partition,
+    )
 
 
 def _copied(plan: PromotePlan, *, source: str, key: str) -> dict[str, object]:
@@ -110,17 +111,16 @@ def _copied(plan: PromotePlan, *, source: str, key: str) -> dict[str, object]:
     }
 
 
-def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
+def _copy_states(plan: PromotePlan) -> dict[str, State]:
     prefix = f"'incoming/{plan.group_name}/' & $states.context.Execution.Name"
-    each = task(
+    copy = task(
         "aws-sdk:s3:copyObject",
         _copied(plan, source="{% $states.input.source %}", key="{% $states.input.incoming %}"),
-        partition=partition,
         next_state="IsCopied",
         catch="IsCopied",
         timeout=_COPY_SECONDS,
     )
-    del each["Catch"]  # the Map's, as a variable inside must not have the name of an outer one
+    del copy["Catch"]  # the Map's, as a variable inside must not have the name of an outer one
     return {
         "Start": assign(
             "IsOffer",
@@ -137,15 +137,12 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
         ),
         # the role may read all records of the unit, so the input is limited to the group here
         "IsOffer": choose((_IS_OFFER.format(group=plan.group_name), "Read"), default="NoOffer"),
-        "NoOffer": {
-            "Type": "Fail",
-            "Error": "NO_OFFER",
-            "Cause": f"{{% $uri & ' with SHA-256 ' & $sha256 & ' is not a release record of {plan.group_name}' %}}",
-        },
+        "NoOffer": fail(
+            "NO_OFFER", f"{{% $uri & ' with SHA-256 ' & $sha256 & ' is not a release record of {plan.group_name}' %}}"
+        ),
         "Read": task(
             "aws-sdk:s3:copyObject",
             _copied(plan, source="{% $substringAfter($uri, 's3://') %}", key=f"{{% {prefix} & '/{RECORD_FILE}' %}}"),
-            partition=partition,
             next_state="Plan",
             catch="NotRead",
         ),
@@ -156,7 +153,6 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
         ),
         "Plan": _plan_state(
             plan,
-            partition,
             next_state="IsTaken",
             assign={
                 "plan": "{% $states.result.Payload %}",
@@ -167,38 +163,29 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
         ),
         "IsTaken": choose(("$plan.verdict = 'TAKEN'", "FindImage"), default="Refused"),
         # before any copy, as a model without its image cannot serve
-        "FindImage": _find_image(plan, plan.here, partition, catch="NoImage"),
+        "FindImage": _find_image(plan, plan.here, catch="NoImage"),
         "NoImage": assign(
             "Refused",
             reason=_NO_IMAGE.format(account=plan.here.account, region=plan.here.region),
             may_pass=True,
         ),
-        "CopyEach": {
-            "Type": "Map",
-            "Items": "{% $plan.copies %}",
-            "MaxConcurrency": 4,
-            "ItemProcessor": {
-                "ProcessorConfig": {"Mode": "INLINE"},
-                "StartAt": "Copy",
-                "States": {"Copy": each, "IsCopied": {"Type": "Succeed"}},
-            },
-            "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"caught": CAUGHT}, "Output": {}, "Next": "NotCopied"}],
-            "Output": {},
-            "Next": "AskAgain",
-        },
+        "CopyEach": each(
+            "{% $plan.copies %}",
+            {"Copy": copy, "IsCopied": {"Type": "Succeed"}},
+            next_state="AskAgain",
+            catch="NotCopied",
+            concurrency=4,
+        ),
         "NotCopied": assign(
             "Refused", reason="{% 'an object of the release could not be copied: ' & $caught %}", may_pass=True
         ),
         # the source may withdraw its approval during the copies, so check again before storing and signing
-        "AskAgain": _plan_state(
-            plan, partition, next_state="IsStillTaken", assign={"again": "{% $states.result.Payload %}"}
-        ),
+        "AskAgain": _plan_state(plan, next_state="IsStillTaken", assign={"again": "{% $states.result.Payload %}"}),
         "IsStillTaken": choose(("$again.verdict = 'TAKEN'", "Keep"), default="NotTaken"),
         "NotTaken": assign("Refused", reason="{% $again.reason %}", may_pass="{% $again.may_pass %}"),  # noqa: S106
         "Keep": invoke(
             plan.keeper_arn,
             {**_RELEASE, "step": "keep", **({"image_registry": "{% $image_registry %}"} if plan.shares_images else {})},
-            partition=partition,
             next_state="IsKept",
             catch="Caught",
             assign={"kept": "{% $states.result.Payload %}"},
@@ -209,19 +196,18 @@ def _copy_states(plan: PromotePlan, partition: str) -> dict[str, State]:
     }
 
 
-def _plan_state(plan: PromotePlan, partition: str, *, next_state: str, assign: Mapping[str, str]) -> State:
+def _plan_state(plan: PromotePlan, *, next_state: str, assign: Mapping[str, str]) -> State:
     """Return the state that checks the record and, if the source is in the same Region, the package's approval there."""
     return invoke(
         plan.plan_arn,
         {**_RELEASE, "now": NOW},
-        partition=partition,
         next_state=next_state,
         catch="Caught",
         assign=dict(assign),
     )
 
 
-def _find_image(plan: PromotePlan, where: LinkedEnvironment, partition: str, *, catch: str) -> State:
+def _find_image(plan: PromotePlan, where: LinkedEnvironment, *, catch: str) -> State:
     """Return the state that checks whether a registry has the image; the registry becomes part of the package's image URI."""
     return task(
         "aws-sdk:ecr:describeImages",
@@ -230,7 +216,6 @@ def _find_image(plan: PromotePlan, where: LinkedEnvironment, partition: str, *, 
             "RepositoryName": "{% $plan.image.repository %}",
             "ImageIds": [{"ImageDigest": "{% $plan.image.digest %}"}],
         },
-        partition=partition,
         next_state="CopyEach",
         catch=catch,
         assign={"image_registry": where.account} if plan.shares_images else None,
@@ -238,11 +223,11 @@ def _find_image(plan: PromotePlan, where: LinkedEnvironment, partition: str, *, 
     )
 
 
-def _shared_image_states(plan: PromotePlan, partition: str) -> dict[str, State]:
+def _shared_image_states(plan: PromotePlan) -> dict[str, State]:
     """Return the states for an image missing in this account's registry: check the source's, or refuse the release."""
     return {
         "NoImage": assign("FindShared", not_here="{% $caught %}"),
-        "FindShared": _find_image(plan, plan.source, partition, catch="NoSharedImage"),
+        "FindShared": _find_image(plan, plan.source, catch="NoSharedImage"),
         "NoSharedImage": assign(
             "Refused",
             reason=_NO_SHARED_IMAGE.format(
@@ -253,7 +238,7 @@ def _shared_image_states(plan: PromotePlan, partition: str) -> dict[str, State]:
     }
 
 
-def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
+def _register_states(plan: PromotePlan) -> dict[str, State]:
     after_waiting = "Registered" if plan.waiting_notification is None else "TellChat"
     arms = [("$decided.is_other", "NotOurs"), ("$decided.is_approved", "Approved")]
     if plan.is_automatic:
@@ -264,7 +249,6 @@ def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
         "Register": task(
             "aws-sdk:sagemaker:createModelPackage",
             _package(plan),
-            partition=partition,
             next_state="Decide",
             catch="Caught",
             assign={"package": "{% $states.result.ModelPackageArn %}", "binding": "{% $kept.binding %}"},
@@ -280,7 +264,6 @@ def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
                 "released_at": "{% $kept.released_at %}",
                 "now": NOW,
             },
-            partition=partition,
             next_state="MayApprove",
             catch="Caught",
             assign={"decided": "{% $states.result.Payload %}"},
@@ -295,7 +278,6 @@ def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
         "TellPeople": task(
             "sns:publish",
             dict(plan.waiting_message),
-            partition=partition,
             next_state=after_waiting,
             catch=after_waiting,
         ),
@@ -306,7 +288,6 @@ def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
         states["TellChat"] = task(
             "sns:publish",
             dict(plan.waiting_notification),
-            partition=partition,
             next_state="Registered",
             catch="Registered",
         )
@@ -318,7 +299,6 @@ def _register_states(plan: PromotePlan, partition: str) -> dict[str, State]:
                 "ModelApprovalStatus": "Approved",
                 "ApprovalDescription": plan.approval_description,
             },
-            partition=partition,
             next_state="Approved",
             catch="Caught",
         )
@@ -341,7 +321,7 @@ def _package(plan: PromotePlan) -> dict[str, object]:
     }
 
 
-def _end_states(plan: PromotePlan, partition: str) -> dict[str, State]:
+def _end_states(plan: PromotePlan) -> dict[str, State]:
     return {
         "Refused": assign("Record", outcome="REFUSED"),
         "Caught": assign("Record", outcome="FAILED", reason="{% $caught %}"),
@@ -358,7 +338,6 @@ def _end_states(plan: PromotePlan, partition: str) -> dict[str, State]:
                 "may_pass": "{% $may_pass %}",
                 "now": NOW,
             },
-            partition=partition,
             next_state="IsNews",
             catch="TellRefusal",
             assign={name: f"{{% $states.result.Payload.{name} %}}" for name in ("is_news", "reason", "package")},
@@ -371,7 +350,6 @@ def _end_states(plan: PromotePlan, partition: str) -> dict[str, State]:
                 "Subject": f"{plan.group_name}: a release of {plan.source_name} was not taken"[:100],
                 "Message": _REFUSAL,
             },
-            partition=partition,
             next_state="Announce",
             catch="Announce",
         ),
@@ -391,7 +369,6 @@ def _end_states(plan: PromotePlan, partition: str) -> dict[str, State]:
                     "package": "{% $package %}",
                 },
             },
-            partition=partition,
             next_state="Finish",
         ),
         "Finish": choose(("$outcome in ['REFUSED', 'FAILED']", "DidNotPromote"), default="Done"),
@@ -400,5 +377,5 @@ def _end_states(plan: PromotePlan, partition: str) -> dict[str, State]:
             "Output": {"outcome": "{% $outcome %}", "reason": "{% $reason %}", "package": "{% $package %}"},
             "End": True,
         },
-        "DidNotPromote": {"Type": "Fail", "Error": "{% $outcome %}", "Cause": "{% $reason %}"},
+        "DidNotPromote": fail("{% $outcome %}", "{% $reason %}"),
     }

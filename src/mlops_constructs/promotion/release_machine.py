@@ -1,6 +1,6 @@
 """Definition of the Release state machine, which releases one package and announces the release or its refusal."""
 
-from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke, task
+from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, fail, invoke, machine, task
 from mlops_runtime.contracts.events import DetailType, event_source
 
 # for one function call and one event, each with the common retries
@@ -41,14 +41,13 @@ def release_machine(
             "DetailType": DetailType.MODEL_RELEASED.value,
             "Detail": {**event, "id": id, "outcome": outcome, "attributes": attributes},
         }
-        return task("events:putEvents", {"Entries": [entry]}, partition=partition, next_state=next_state, catch=catch)
+        return task("events:putEvents", {"Entries": [entry]}, next_state=next_state, catch=catch)
 
     states: dict[str, State] = {
         "Start": assign("Record", request="{% $states.input %}", execution=EXECUTION, caught=""),
         "Record": invoke(
             record_arn,
             {"request": "{% $request %}", "execution": "{% $execution %}", "now": NOW},
-            partition=partition,
             next_state="Decide",
             catch="NotReleased",
             assign={"released": "{% $states.result.Payload %}"},
@@ -78,7 +77,6 @@ def release_machine(
         "TellPeople": task(
             "sns:publish",
             {"TopicArn": topic_arn, "Subject": refusal, "Message": "{% $released.reason %}"},
-            partition=partition,
             next_state="Refused",
             catch="Refused",
         ),
@@ -87,18 +85,11 @@ def release_machine(
             "Output": {"outcome": "{% $released.outcome %}", "reason": "{% $released.reason %}"},
             "End": True,
         },
-        "Refused": {"Type": "Fail", "Error": "REFUSED", "Cause": "{% $released.reason %}"},
-        "NotAnnounced": {
-            "Type": "Fail",
-            "Error": "NOT_ANNOUNCED",
-            "Cause": "{% $released.reason & ', but no target received its event: ' & $caught %}",
-        },
-        "NotReleased": {"Type": "Fail", "Error": "FAILED", "Cause": "{% $caught %}"},
+        "Refused": fail("REFUSED", "{% $released.reason %}"),
+        "NotAnnounced": fail(
+            "NOT_ANNOUNCED", "{% $released.reason & ', but no target received its event: ' & $caught %}"
+        ),
+        "NotReleased": fail("FAILED", "{% $caught %}"),
     }
-    return {
-        "Comment": f"Release packages of {group_name}: verify, record, announce",
-        "QueryLanguage": "JSONata",
-        "TimeoutSeconds": _SECONDS,
-        "StartAt": "Start",
-        "States": states,
-    }
+    comment = f"Release packages of {group_name}: verify, record, announce"
+    return machine(comment=comment, seconds=_SECONDS, states=states, partition=partition)

@@ -3,7 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mlops_constructs._state_machine import EXECUTION, NOW, NULL, State, assign, choose, invoke, put_event, task
+from mlops_constructs._state_machine import (
+    EXECUTION,
+    NOW,
+    NULL,
+    State,
+    assign,
+    choose,
+    fail,
+    invoke,
+    machine,
+    put_event,
+    task,
+)
 from mlops_constructs.model_registry.approval import policy_description
 from mlops_constructs.retraining.job_requests import (
     CHARACTERS_OF_NAME,
@@ -118,7 +130,7 @@ class Registration:
     content_types: Sequence[str] = ("application/json", "text/csv")
 
 
-def registration_states(plan: Registration, *, partition: str) -> dict[str, State]:
+def registration_states(plan: Registration) -> dict[str, State]:
     """Return the states from Register to WasBrought.
 
     Automatic approval requires that the unit is not paused or frozen; otherwise packages await a person's approval, with the
@@ -126,14 +138,12 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
 
     Args:
         plan: Registry and approval.
-        partition: AWS partition.
     """
     after_waiting = "Registered" if plan.waiting_notification is None else "TellChat"
     states: dict[str, State] = {
         "Register": task(
             "aws-sdk:sagemaker:createModelPackage",
             _package(plan),
-            partition=partition,
             next_state="MayApprove" if plan.is_automatic else "TellPeople",
             catch="Caught",
             assign={"package": "{% $states.result.ModelPackageArn %}"},
@@ -142,7 +152,6 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
         "TellPeople": task(
             "sns:publish",
             dict(plan.waiting_message),
-            partition=partition,
             next_state=after_waiting,
             catch=after_waiting,
         ),
@@ -152,7 +161,6 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
         states["TellChat"] = task(
             "sns:publish",
             dict(plan.waiting_notification),
-            partition=partition,
             next_state="Registered",
             catch="Registered",
         )
@@ -169,9 +177,7 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
         "LeavePending": assign(
             "TellPeople", reason="{% 'not approved automatically: ' & $gate.rest & '; ' & $reason %}"
         ),
-        "Approve": task(
-            "aws-sdk:sagemaker:updateModelPackage", approval, partition=partition, next_state="Approved", catch="Caught"
-        ),
+        "Approve": task("aws-sdk:sagemaker:updateModelPackage", approval, next_state="Approved", catch="Caught"),
         "Approved": assign("WasBrought", outcome="APPROVED"),
     }
 
@@ -276,7 +282,6 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
         "ReadRequest": task(
             "dynamodb:getItem",
             {"TableName": plan.retraining_table, "Key": _state_key(plan), "ConsistentRead": True},
-            partition=partition,
             next_state="IsAccepted",
             catch="Caught",
             assign={"request": _ACCEPTED},
@@ -285,7 +290,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             ("$request = null", "NotAccepted"), ("$exists($request.question)", "Ask"), default="ReadChampion"
         ),
         "Ask": assign("RecordQuestion", reason="{% $request.question %}"),
-        "RecordQuestion": _record(plan, "ASKED", partition=partition, next_state="Asked", catch="Caught"),
+        "RecordQuestion": _record(plan, "ASKED", next_state="Asked", catch="Caught"),
         "Asked": assign("AskPeople", outcome="ASKED"),
         "AskPeople": task(
             "sns:publish",
@@ -294,20 +299,17 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
                 "Subject": f"{plan.pipeline}: the feed looks broken, nothing was trained",
                 "Message": "{% $replace($request.question, '; ', '\\n') %}",
             },
-            partition=partition,
             next_state="Release",
             catch="Release",
         ),
-        "NotAccepted": {
-            "Type": "Fail",
-            "Error": "NOT_ACCEPTED",
-            "Cause": f"{{% 'the guard of {plan.pipeline} accepted no request for ' & $execution & "
+        "NotAccepted": fail(
+            "NOT_ACCEPTED",
+            f"{{% 'the guard of {plan.pipeline} accepted no request for ' & $execution & "
             "'; request a retraining with mlops train, or by an event on the bus of the unit' %}",
-        },
+        ),
         "ReadChampion": task(
             "dynamodb:getItem",
             {"TableName": plan.rollout_table, "Key": {"endpoint": {"S": plan.endpoint_name}}, "ConsistentRead": True},
-            partition=partition,
             next_state=begin if plan.holdout_server is not None else "CanAskChampion",
             catch="Caught",
             assign={
@@ -325,9 +327,9 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
                 ),
             }
         ),
-        **_job_states(plan, partition),
-        **_gate_states(plan, partition),
-        **registration_states(plan.registration, partition=partition),
+        **_job_states(plan),
+        **_gate_states(plan),
+        **registration_states(plan.registration),
         # before the lock is released, so that registering the same archive again finds this run's result
         "WasBrought": choose(
             ("$exists($request.candidate) and ($outcome != 'FAILED' or $package != '')", "KeepOutcome"),
@@ -345,12 +347,11 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
                 "ExpressionAttributeNames": {f"#{name}": name for name in _BROUGHT},
                 "ExpressionAttributeValues": {f":{name}": {"S": value} for name, value in _BROUGHT.items()},
             },
-            partition=partition,
             next_state="Release",
             catch="Release",
         ),
         "Caught": assign("RecordFailure", reason=_UNAPPROVED),
-        "RecordFailure": _record(plan, "FAILED", partition=partition, next_state="WasBrought", catch="WasBrought"),
+        "RecordFailure": _record(plan, "FAILED", next_state="WasBrought", catch="WasBrought"),
         "Release": task(
             "dynamodb:updateItem",
             {
@@ -361,7 +362,6 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
                 "ExpressionAttributeNames": {"#owner": "owner"},
                 "ExpressionAttributeValues": {":me": {"S": "{% $execution %}"}, ":outcome": {"S": "{% $outcome %}"}},
             },
-            partition=partition,
             next_state="Announce",
             catch="Announce",
         ),
@@ -377,7 +377,6 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
                 "reason": "{% $reason %}",
                 "attributes": {"trigger": "{% $request.trigger & '' %}", "package": "{% $package %}"},
             },
-            partition=partition,
             next_state="Finish",
         ),
         "Finish": choose(("$outcome = 'FAILED'", "DidNotTrain"), default="Done"),
@@ -386,15 +385,10 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             "Output": {"outcome": "{% $outcome %}", "reason": "{% $reason %}", "package": "{% $package %}"},
             "End": True,
         },
-        "DidNotTrain": {"Type": "Fail", "Error": "{% $outcome %}", "Cause": "{% $reason %}"},
+        "DidNotTrain": fail("{% $outcome %}", "{% $reason %}"),
     }
-    return {
-        "Comment": f"Retrain {plan.pipeline}: training set, train, evaluate, gate, register, approve",
-        "QueryLanguage": "JSONata",
-        "TimeoutSeconds": plan.seconds,
-        "StartAt": "Start",
-        "States": states,
-    }
+    comment = f"Retrain {plan.pipeline}: training set, train, evaluate, gate, register, approve"
+    return machine(comment=comment, seconds=plan.seconds, states=states, partition=partition)
 
 
 def _state_key(plan: RetrainPlan) -> dict[str, object]:
@@ -406,7 +400,7 @@ _IS_OF_CONTAINER = "$exists($champion.flavor) and $champion.flavor = 'container'
 _CANDIDATE = "{% $exists($request.candidate) ? $request.candidate : null %}"
 
 
-def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
+def _job_states(plan: RetrainPlan) -> dict[str, State]:
     jobs, step = plan.jobs, plan.processing
 
     def job(
@@ -415,7 +409,6 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         return task(
             f"sagemaker:create{kind}Job.sync",
             arguments,
-            partition=partition,
             next_state=next_state,
             catch="Caught",
             assign=variables,
@@ -432,7 +425,6 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         states["TagSnapshots"] = invoke(
             plan.features.tags_arn,
             {"as_of": "{% $request.as_of %}", "now": NOW},
-            partition=partition,
             next_state="FitsTheJob",
             catch="Caught",
             assign={
@@ -459,10 +451,10 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             jobs.maximum,
             {"training_set": identity},
         )
-        states |= _large_set_states(plan, plan.features, checked, partition=partition)
+        states |= _large_set_states(plan, plan.features, checked)
         jobs = replace(jobs, training_set_id="$training_set")
     else:
-        states |= _same_set_states(plan, partition)
+        states |= _same_set_states(plan)
     if step is not None:
         states["Process"] = job("Processing", preparation_job(jobs, step), "Train", step.maximum)
     kept = {"artifact": "{% $states.result.Payload.artifact_uri %}"}
@@ -478,7 +470,6 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         states |= server_states(
             jobs,
             plan.holdout_server,
-            partition=partition,
             evaluate=evaluate("answers"),
             next_state=None if plan.server is None else "HasChampion",
         )
@@ -499,7 +490,6 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         "Keep": invoke(
             plan.gate_arn,
             {"trained_uri": "{% $trained %}", "execution": "{% $execution %}", "candidate": _CANDIDATE},
-            partition=partition,
             next_state="HasChampion" if plan.server is None else "AskCandidate",
             catch="Caught",
             assign=kept,
@@ -510,7 +500,6 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         "ListHoldout": task(
             "aws-sdk:s3:listObjectsV2",
             split_list(jobs, "holdout"),
-            partition=partition,
             next_state="FindPredictions",
             catch="Caught",
             assign={"predictions": _PREDICTIONS.format(pipeline=plan.pipeline)},
@@ -518,7 +507,6 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         "FindPredictions": task(
             "aws-sdk:s3:listObjectsV2",
             {"Bucket": jobs.artifacts_bucket, "Prefix": "{% $predictions & '/' %}"},
-            partition=partition,
             next_state="HasPredictions",
             catch="Caught",
             assign={"predicted": "{% $states.result.KeyCount %}"},
@@ -531,7 +519,7 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
     }
 
 
-def _large_set_states(plan: RetrainPlan, features: FeaturePlan, checked: State, *, partition: str) -> dict[str, State]:
+def _large_set_states(plan: RetrainPlan, features: FeaturePlan, checked: State) -> dict[str, State]:
     """Return the states for training sets that exceed the training-set job's memory: built by Spark and verified, or refused."""
     spark = features.spark
     if spark is None:
@@ -546,7 +534,6 @@ def _large_set_states(plan: RetrainPlan, features: FeaturePlan, checked: State, 
         "BuildOnSpark": task(
             "glue:startJobRun.sync",
             spark_run(plan.jobs, features, spark),
-            partition=partition,
             next_state="CheckSet",
             catch="NotBuilt",
             timeout=spark.maximum + JOB_GRACE_SECONDS,
@@ -557,14 +544,13 @@ def _large_set_states(plan: RetrainPlan, features: FeaturePlan, checked: State, 
     }
 
 
-def _same_set_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
+def _same_set_states(plan: RetrainPlan) -> dict[str, State]:
     """Return the states that fail a run if its training set in S3 was republished meanwhile."""
 
     def find(variable: str, next_state: str) -> State:
         return task(
             "aws-sdk:s3:listObjectsV2",
             split_list(plan.jobs, "manifest") | {"MaxKeys": 10},
-            partition=partition,
             next_state=next_state,
             catch="Caught",
             assign={variable: _PUBLISHED},
@@ -578,7 +564,7 @@ def _same_set_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
     }
 
 
-def _record(plan: RetrainPlan, outcome: str, *, partition: str, next_state: str, catch: str) -> State:
+def _record(plan: RetrainPlan, outcome: str, *, next_state: str, catch: str) -> State:
     """Return the state that appends a candidate's outcome to the endpoint's audit chain."""
     claim: dict[str, object] = {
         "plan": NULL,
@@ -590,10 +576,10 @@ def _record(plan: RetrainPlan, outcome: str, *, partition: str, next_state: str,
     }
     if outcome == "REJECTED":
         claim["candidate"] = f"{{% {_of_gate('model_sha256', 'training_set_id', 'flavor', 'trust')} %}}"
-    return invoke(plan.record_arn, claim, partition=partition, next_state=next_state, catch=catch)
+    return invoke(plan.record_arn, claim, next_state=next_state, catch=catch)
 
 
-def _gate_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
+def _gate_states(plan: RetrainPlan) -> dict[str, State]:
     served = {} if plan.server is None else {"environment": dict(plan.server.environment)}
     return {
         "Gate": invoke(
@@ -607,7 +593,6 @@ def _gate_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
                 "code": "{% $code %}",
                 **served,
             },
-            partition=partition,
             next_state="IsBetter",
             catch="Caught",
             assign={"gate": "{% $states.result.Payload %}", "reason": "{% $states.result.Payload.reason %}"},
@@ -618,10 +603,9 @@ def _gate_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         "Sign": invoke(
             plan.record_arn,
             {"gate_uri": "{% $gate.gate_uri %}"},
-            partition=partition,
             next_state="Register",
             catch="Caught",
         ),
-        "Reject": _record(plan, "REJECTED", partition=partition, next_state="Rejected", catch="Caught"),
+        "Reject": _record(plan, "REJECTED", next_state="Rejected", catch="Caught"),
         "Rejected": assign("WasBrought", outcome="REJECTED"),
     }

@@ -27,7 +27,7 @@ _ANSWERS = """{{% (
 
 
 def server_states(
-    jobs: JobEnvironment, server: ServerPlan, *, partition: str, evaluate: State, next_state: str | None
+    jobs: JobEnvironment, server: ServerPlan, *, evaluate: State, next_state: str | None
 ) -> dict[str, State]:
     """Return the states from ``AskCandidate`` and from ``AskChampion`` on.
 
@@ -37,19 +37,17 @@ def server_states(
     Args:
         jobs: Environment of the jobs.
         server: Container and content type of the server.
-        partition: AWS partition.
         evaluate: State that evaluates the candidate against the champion's predictions.
         next_state: State after the candidate's states; ``None`` if only the champion uses a server.
     """
 
     def call(operation: str, arguments: object, following: str, otherwise: str) -> State:
-        return task(operation, arguments, partition=partition, next_state=following, catch=otherwise)
+        return task(operation, arguments, next_state=following, catch=otherwise)
 
     def job(resource: str, arguments: object, following: str, otherwise: str) -> State:
         return task(
             resource,
             arguments,
-            partition=partition,
             next_state=following,
             catch=otherwise,
             timeout=jobs.maximum + JOB_GRACE_SECONDS,
@@ -83,7 +81,6 @@ def server_states(
         "ListRows": task(
             "aws-sdk:s3:listObjectsV2",
             split_list(jobs, "holdout"),
-            partition=partition,
             next_state="ListAnswers",
             catch="Caught",
             assign={"answers": _ANSWERS.format(pipeline=jobs.pipeline, content_type=server.content_type)},
@@ -91,7 +88,6 @@ def server_states(
         "ListAnswers": task(
             "aws-sdk:s3:listObjectsV2",
             {"Bucket": jobs.artifacts_bucket, "Prefix": "{% $answers & '/answers/rows.' %}", "MaxKeys": 1},
-            partition=partition,
             next_state="HasAnswers",
             catch="Caught",
             assign={"answered": "{% $states.result.KeyCount %}"},
@@ -103,7 +99,6 @@ def server_states(
         "IsModelMade": task(
             f"{_SDK}describeModel",
             name,
-            partition=partition,
             next_state="AskServer",
             catch="KeepReason",
             assign_caught={"caught": "{% $caught %}"},

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke, task, wait
+from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke, on_error, task, wait
 from mlops_constructs.rollout.captured_answers import pair_states
 from mlops_constructs.rollout.evidence_states import (
     CAN_STOP,
@@ -51,13 +51,12 @@ _SERVES_ALONE = (
 _IS_REPEATED = "$exists($plan.again.golden)"
 
 
-def rehearsal_states(*, golden_arn: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+def rehearsal_states(*, golden_arn: str, next_state: str) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states of a rehearsal, whose endpoint is deleted on every path.
 
     Args:
         golden_arn: ARN of the function ``rollout_golden``.
         next_state: Next state after a passed rehearsal, or if the plan has none.
-        partition: AWS partition; may be a token.
     """
     started = {"deadline": _until(_START_SECONDS), "rehearsal_until": _until(_END_SECONDS)}
     name = "{% $plan.rehearsal.endpoint.EndpointName %}"
@@ -66,7 +65,6 @@ def rehearsal_states(*, golden_arn: str, next_state: str, partition: str) -> tup
         "CreateRehearsalConfig": task(
             f"{_SDK}createEndpointConfig",
             "{% $plan.rehearsal.config %}",
-            partition=partition,
             next_state="CreateRehearsal",
             catch="RehearsalConfigExists",
             assign_caught=started,
@@ -78,7 +76,6 @@ def rehearsal_states(*, golden_arn: str, next_state: str, partition: str) -> tup
         "CreateRehearsal": task(
             f"{_SDK}createEndpoint",
             "{% $plan.rehearsal.endpoint %}",
-            partition=partition,
             next_state="AwaitRehearsal",
             catch="AwaitRehearsal",
             assign=started,
@@ -88,7 +85,6 @@ def rehearsal_states(*, golden_arn: str, next_state: str, partition: str) -> tup
         "DescribeRehearsal": task(
             f"{_SDK}describeEndpoint",
             {"EndpointName": name},
-            partition=partition,
             next_state="JudgeRehearsal",
             catch="RehearsalBroke",
             assign={"rehearsal": "{% $states.result %}"},
@@ -99,16 +95,14 @@ def rehearsal_states(*, golden_arn: str, next_state: str, partition: str) -> tup
             ("$toMillis($now()) > $deadline", "RehearsalLate"),
             default="AwaitRehearsal",
         ),
-        "CheckGolden": _check(golden_arn, name, partition),
+        "CheckGolden": _check(golden_arn, name),
         "IsGolden": choose(("$golden.passed", "Rehearsed"), default="NotGolden"),
         **_verdicts(),
-        **_end_states(name, next_state, partition),
+        **_end_states(name, next_state),
     }
 
 
-def synthetic_states(
-    *, golden_arn: str, endpoint_name: str, next_state: str, partition: str
-) -> tuple[str, dict[str, State]]:
+def synthetic_states(*, golden_arn: str, endpoint_name: str, next_state: str) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states that send synthetic calls once per poll, if the plan has any.
 
     Failed calls are evaluated by the alarms, not by these states.
@@ -117,7 +111,6 @@ def synthetic_states(
         golden_arn: ARN of the function ``rollout_golden``.
         endpoint_name: Name of the endpoint.
         next_state: Next state.
-        partition: AWS partition; may be a token.
     """
     traffic = invoke(
         golden_arn,
@@ -129,19 +122,17 @@ def synthetic_states(
             "now": NOW,
             "execution": EXECUTION,
         },
-        partition=partition,
         next_state=next_state,
         catch=next_state,
         timeout=_TRAFFIC_SECONDS,
     )
-    del traffic["Catch"][0]["Assign"]
     return "HasSynthetic", {
         "HasSynthetic": choose(("$exists($plan.synthetic.golden)", "Synthesize"), default=next_state),
-        "Synthesize": traffic,
+        "Synthesize": on_error(traffic),
     }
 
 
-def _check(golden_arn: str, name: str, partition: str) -> State:
+def _check(golden_arn: str, name: str) -> State:
     return invoke(
         golden_arn,
         {
@@ -153,7 +144,6 @@ def _check(golden_arn: str, name: str, partition: str) -> State:
             "now": NOW,
             "execution": EXECUTION,
         },
-        partition=partition,
         next_state="IsGolden",
         catch="RehearsalBroke",
         assign={"golden": "{% $states.result.Payload %}"},
@@ -188,12 +178,11 @@ def _verdicts() -> dict[str, State]:
     }
 
 
-def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
+def _end_states(name: str, next_state: str) -> dict[str, State]:
     return {
         "EndRehearsal": task(
             f"{_SDK}deleteEndpoint",
             {"EndpointName": name},
-            partition=partition,
             next_state="DeleteRehearsalConfig",
             catch="RehearsalStays",
             retry=[THRICE_MORE],
@@ -208,7 +197,6 @@ def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
         "DeleteRehearsalConfig": task(
             f"{_SDK}deleteEndpointConfig",
             {"EndpointConfigName": name},
-            partition=partition,
             next_state="AfterRehearsal",
             catch="AfterRehearsal",
         ),
@@ -218,7 +206,6 @@ def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
         "LookForRehearsal": task(
             f"{_SDK}describeEndpoint",
             {"EndpointName": name},
-            partition=partition,
             next_state="IsRehearsalGone",
             catch="RehearsalGone",
             retry=[THRICE_MORE],
@@ -231,9 +218,7 @@ def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
     }
 
 
-def bake_states(
-    *, golden_arn: str, endpoint_name: str, next_state: str, partition: str
-) -> tuple[tuple[str, str], dict[str, State]]:
+def bake_states(*, golden_arn: str, endpoint_name: str, next_state: str) -> tuple[tuple[str, str], dict[str, State]]:
     """Return a choice rule and the states that send golden requests once in the bake with full traffic, after enough other calls.
 
     While both fleets serve, a call cannot be addressed to one of them: ``TargetVariant`` selects a variant of one config, and both
@@ -244,32 +229,27 @@ def bake_states(
         golden_arn: ARN of the function ``rollout_golden``.
         endpoint_name: Name of the endpoint.
         next_state: Next state.
-        partition: AWS partition; may be a token.
     """
-    repeat = _repeat_golden(golden_arn, endpoint_name, partition, next_state="IsStillGolden", catch=next_state)
-    # after an error, the requests before the promotion decide
-    repeat["Catch"][0]["Assign"] = {"again": {**NOT_REPEATED, "asked": True}}
+    repeat = _repeat_golden(golden_arn, endpoint_name, next_state="IsStillGolden", catch=next_state)
     is_time = f"{_IS_REPEATED} and $not($again.asked) and {_SERVES_ALONE} and $compared.calls >= $plan.min_invocations"
     return (is_time, "AskInBake"), {
-        "AskInBake": repeat,
+        # after an error, the requests before the promotion decide
+        "AskInBake": on_error(repeat, again={**NOT_REPEATED, "asked": True}),
         "IsStillGolden": choose((f"$not($again.passed) and {CAN_STOP}", "KeepStopped"), default=next_state),
-        **stop_states(WHY_UNLIKE, names=("KeepStopped", "StopFleet"), next_state=next_state, partition=partition),
+        **stop_states(WHY_UNLIKE, names=("KeepStopped", "StopFleet"), next_state=next_state),
     }
 
 
-def promotion_states(*, golden_arn: str, endpoint_name: str, partition: str) -> tuple[str, dict[str, State]]:
+def promotion_states(*, golden_arn: str, endpoint_name: str) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states that send golden requests before a promotion; failures lead to ``Revert``.
 
     Args:
         golden_arn: ARN of the function ``rollout_golden``.
         endpoint_name: Name of the endpoint.
-        partition: AWS partition; may be a token.
     """
     return "IsAskedAgain", {
         "IsAskedAgain": choose(("$not($again.passed)", "Unlike"), (_IS_REPEATED, "AskAgain"), default=PROMOTED),
-        "AskAgain": _repeat_golden(
-            golden_arn, endpoint_name, partition, next_state="IsGoldenAgain", catch="AgainUnknown"
-        ),
+        "AskAgain": _repeat_golden(golden_arn, endpoint_name, next_state="IsGoldenAgain", catch="AgainUnknown"),
         "IsGoldenAgain": choose(("$again.passed", "GoldenAgain"), default="Unlike"),
         "GoldenAgain": assign(PROMOTED, shown=f"{{% $shown & '{AGAIN_PASSED}' %}}"),
         "Unlike": assign("Revert", reason=f"{{% {WHY_UNLIKE} %}}"),
@@ -277,12 +257,11 @@ def promotion_states(*, golden_arn: str, endpoint_name: str, partition: str) -> 
     }
 
 
-def _repeat_golden(golden_arn: str, endpoint_name: str, partition: str, *, next_state: str, catch: str) -> State:
+def _repeat_golden(golden_arn: str, endpoint_name: str, *, next_state: str, catch: str) -> State:
     return golden_state(
         golden_arn,
         {"mode": "again", "endpoint": endpoint_name},
         part="again",
-        partition=partition,
         next_state=next_state,
         catch=catch,
         answer={"again": "{% $merge([$states.result.Payload, {'asked': true}]) %}"},
@@ -294,7 +273,6 @@ def golden_state(
     arguments: Mapping[str, object],
     *,
     part: str,
-    partition: str,
     next_state: str,
     catch: str,
     answer: Mapping[str, object],
@@ -305,7 +283,6 @@ def golden_state(
         golden_arn: ARN of the function ``rollout_golden``.
         arguments: Mode of the function, and where it sends the requests.
         part: Field of the plan: ``rehearsal`` or ``again``.
-        partition: AWS partition; may be a token.
         next_state: Next state.
         catch: Next state after an error.
         answer: Variables to set from the result.
@@ -319,7 +296,6 @@ def golden_state(
             "now": NOW,
             "execution": EXECUTION,
         },
-        partition=partition,
         next_state=next_state,
         catch=catch,
         assign=answer,
@@ -333,7 +309,6 @@ def shadow_states(
     verdict_arn: str,
     limit: int,
     next_state: str,
-    partition: str,
     answers_arn: str | None = None,
 ) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states from a config with a shadow back to the live config.
@@ -343,30 +318,26 @@ def shadow_states(
         verdict_arn: ARN of the function ``rollout_verdict``.
         limit: Maximum duration of each of the two updates in seconds.
         next_state: Next state after a passed shadow, or if the plan has none.
-        partition: AWS partition; may be a token.
         answers_arn: ARN of the function ``rollout_answers``. Default: captures are not read.
     """
-    passed, pairs = (
-        ("ShadowPassed", {}) if answers_arn is None else pair_states(answers_arn=answers_arn, partition=partition)
-    )
+    passed, pairs = ("ShadowPassed", {}) if answers_arn is None else pair_states(answers_arn=answers_arn)
     return "HasShadow", {
         "HasShadow": choose(("$exists($plan.shadow.config)", "CreateShadowConfig"), default=next_state),
-        **_start_states(endpoint_name, limit, partition),
-        **_compare_states(verdict_arn, partition, passed),
-        **_limit_states(endpoint_name, partition, passed),
+        **_start_states(endpoint_name, limit),
+        **_compare_states(verdict_arn, passed),
+        **_limit_states(endpoint_name, passed),
         **pairs,
-        **_shadow_end_states(endpoint_name, limit, next_state, partition),
+        **_shadow_end_states(endpoint_name, limit, next_state),
     }
 
 
-def _start_states(endpoint_name: str, limit: int, partition: str) -> dict[str, State]:
+def _start_states(endpoint_name: str, limit: int) -> dict[str, State]:
     # the candidate's model is in use while the shadow may exist
     applied = {"deadline": _until(limit), "applied": True, "orphan": False}
     return {
         "CreateShadowConfig": task(
             f"{_SDK}createEndpointConfig",
             "{% $plan.shadow.config %}",
-            partition=partition,
             next_state="StartShadow",
             catch="ShadowConfigExists",
         ),
@@ -374,14 +345,13 @@ def _start_states(endpoint_name: str, limit: int, partition: str) -> dict[str, S
         "StartShadow": task(
             f"{_SDK}updateEndpoint",
             "{% $plan.shadow.update %}",
-            partition=partition,
             next_state="AwaitShadow",
             catch="AwaitShadow",
             assign={**applied, "shadow_from": NOW},
             assign_caught={**applied, "shadow_from": NOW},
         ),
         "AwaitShadow": wait("{% $plan.look_seconds %}", "DescribeShadow"),
-        "DescribeShadow": describe_endpoint(endpoint_name, "JudgeShadow", partition, catch="IsShadowLate"),
+        "DescribeShadow": describe_endpoint(endpoint_name, "JudgeShadow", catch="IsShadowLate"),
         # errors of the call do not stop the update, so only the deadline ends the wait
         "IsShadowLate": choose(("$toMillis($now()) > $deadline", "ShadowBroke"), default="AwaitShadow"),
         "JudgeShadow": choose(
@@ -404,14 +374,13 @@ def _start_states(endpoint_name: str, limit: int, partition: str) -> dict[str, S
     }
 
 
-def _compare_states(verdict_arn: str, partition: str, passed: str) -> dict[str, State]:
+def _compare_states(verdict_arn: str, passed: str) -> dict[str, State]:
     """Return the states that compare the shadow with the live model over the same minutes, as for a new fleet."""
     return {
         "CompareShadow": verdict_state(
             verdict_arn=verdict_arn,
             next_state="IsShadowWorse",
             catch="ShadowUnknown",
-            partition=partition,
             what="$plan.shadow.verdict",
             since="$shadow_from",
         ),
@@ -441,7 +410,7 @@ def _compare_states(verdict_arn: str, partition: str, passed: str) -> dict[str, 
     }
 
 
-def _limit_states(endpoint_name: str, partition: str, passed: str) -> dict[str, State]:
+def _limit_states(endpoint_name: str, passed: str) -> dict[str, State]:
     def query(metric: str, statistic: Mapping[str, object], read: str, variable: str, next_state: str) -> State:
         dimensions = {"EndpointName": endpoint_name, "VariantName": "{% $plan.shadow.variant %}"}
         values = f"$map([$states.result.Datapoints], function($d) {{ $number({read}) }})"
@@ -456,7 +425,6 @@ def _limit_states(endpoint_name: str, partition: str, passed: str) -> dict[str, 
                 "Period": "{% $plan.shadow.period %}",
                 **statistic,
             },
-            partition=partition,
             next_state=next_state,
             catch="ShadowUnknown",
             assign={variable: f"{{% $count($states.result.Datapoints) = 0 ? [] : [{values}] %}}"},
@@ -498,20 +466,19 @@ def _limit_states(endpoint_name: str, partition: str, passed: str) -> dict[str, 
     }
 
 
-def _shadow_end_states(endpoint_name: str, limit: int, next_state: str, partition: str) -> dict[str, State]:
+def _shadow_end_states(endpoint_name: str, limit: int, next_state: str) -> dict[str, State]:
     deadline = {"deadline": _until(limit)}
     return {
         "EndShadow": task(
             f"{_SDK}updateEndpoint",
             "{% $plan.revert_endpoint %}",
-            partition=partition,
             next_state="AwaitShadowEnd",
             catch="AwaitShadowEnd",
             assign=deadline,
             assign_caught=deadline,
         ),
         "AwaitShadowEnd": wait("{% $plan.look_seconds %}", "DescribeShadowEnd"),
-        "DescribeShadowEnd": describe_endpoint(endpoint_name, "JudgeShadowEnd", partition, catch="IsShadowEndLate"),
+        "DescribeShadowEnd": describe_endpoint(endpoint_name, "JudgeShadowEnd", catch="IsShadowEndLate"),
         "IsShadowEndLate": choose(("$toMillis($now()) > $deadline", "ShadowBroke"), default="AwaitShadowEnd"),
         "JudgeShadowEnd": choose(
             (f"{_SERVES} and $endpoint.EndpointConfigName = $plan.previous_config", "ShadowEnded"),
@@ -524,7 +491,6 @@ def _shadow_end_states(endpoint_name: str, limit: int, next_state: str, partitio
         "DeleteShadowConfig": task(
             f"{_SDK}deleteEndpointConfig",
             {"EndpointConfigName": "{% $plan.shadow.config.EndpointConfigName %}"},
-            partition=partition,
             next_state="AfterShadow",
             catch="AfterShadow",
         ),

@@ -10,7 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 from mlops_constructs._functions import define_function
 from mlops_constructs._stack_values import stack_values
-from mlops_constructs._state_machine import NOW, State, assign, choose, invoke, wait
+from mlops_constructs._state_machine import NOW, State, assign, choose, invoke, on_error, wait
 from mlops_constructs.rollout.evidence_states import CAN_STOP, stop_states
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.serving import CaptureSpec
@@ -75,7 +75,7 @@ def define_answers(
 
 
 def captured_body_states(
-    *, answers_arn: str, maximum: int, next_state: str, partition: str
+    *, answers_arn: str, maximum: int, next_state: str
 ) -> tuple[tuple[str, str], dict[str, State]]:
     """Return a choice rule and the states that check captures during the bake; errors are ignored.
 
@@ -83,22 +83,20 @@ def captured_body_states(
         answers_arn: ARN of the function ``rollout_answers``.
         maximum: Maximum duration of a rollout in seconds.
         next_state: Next state.
-        partition: AWS partition; may be a token.
     """
     every = max(_LEAST_SECONDS, -(-maximum // _CALLS))
-    read = _bodies_state(answers_arn, partition, next_state="AreReadable", catch=next_state)
     later = {"bodies_at": f"{{% $toMillis($now()) + {1000 * every} %}}"}
+    read = on_error(_bodies_state(answers_arn, next_state="AreReadable", catch=next_state), **later)
     read["Assign"] |= later
-    read["Catch"][0]["Assign"] = later
     is_time = f"{_READS_BODIES} and $not($bodies.is_stopped) and $toMillis($now()) >= $bodies_at"
     return (is_time, "AskBodies"), {
         "AskBodies": read,
         "AreReadable": choose((f"$bodies.is_stopped and {CAN_STOP}", "KeepUnread"), default=next_state),
-        **stop_states(WHY_UNREADABLE, names=("KeepUnread", "StopUnread"), next_state=next_state, partition=partition),
+        **stop_states(WHY_UNREADABLE, names=("KeepUnread", "StopUnread"), next_state=next_state),
     }
 
 
-def last_body_states(*, answers_arn: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+def last_body_states(*, answers_arn: str, next_state: str) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states that check captures before a promotion; a stop leads to ``Revert``.
 
     Captures that cannot be read do not stop the promotion, but its record mentions them.
@@ -106,13 +104,12 @@ def last_body_states(*, answers_arn: str, next_state: str, partition: str) -> tu
     Args:
         answers_arn: ARN of the function ``rollout_answers``.
         next_state: Next state.
-        partition: AWS partition; may be a token.
     """
     return "HasLastBodies", {
         "HasLastBodies": choose(
             ("$bodies.is_stopped", "Unreadable"), (_READS_BODIES, "LastBodies"), default=next_state
         ),
-        "LastBodies": _bodies_state(answers_arn, partition, next_state="AreLastReadable", catch="BodiesUnknown"),
+        "LastBodies": _bodies_state(answers_arn, next_state="AreLastReadable", catch="BodiesUnknown"),
         "AreLastReadable": choose(("$bodies.is_stopped", "Unreadable"), default="Readable"),
         "Readable": assign(next_state, shown="{% $shown & '; ' & $bodies.sentence %}"),
         "BodiesUnknown": assign(next_state, shown="{% $shown & '; captured answers could not be read' %}"),
@@ -120,26 +117,23 @@ def last_body_states(*, answers_arn: str, next_state: str, partition: str) -> tu
     }
 
 
-def _bodies_state(answers_arn: str, partition: str, *, next_state: str, catch: str) -> State:
+def _bodies_state(answers_arn: str, *, next_state: str, catch: str) -> State:
     state = invoke(
         answers_arn,
         {"bodies": "{% $plan.bodies %}", "now": NOW},
-        partition=partition,
         next_state=next_state,
         catch=catch,
         assign={"bodies": "{% $states.result.Payload %}"},
         timeout=_READ_SECONDS,
     )
-    del state["Catch"][0]["Assign"]
-    return state
+    return on_error(state)
 
 
-def pair_states(*, answers_arn: str, partition: str) -> tuple[str, dict[str, State]]:
+def pair_states(*, answers_arn: str) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states between a shadow's other checks and ``ShadowPassed``.
 
     Args:
         answers_arn: ARN of the function ``rollout_answers``.
-        partition: AWS partition; may be a token.
     """
 
     def rejected(reason: str) -> State:
@@ -151,7 +145,6 @@ def pair_states(*, answers_arn: str, partition: str) -> tuple[str, dict[str, Sta
         "ComparePairs": invoke(
             answers_arn,
             {"pairs": "{% $plan.shadow.pairs %}", "since": "{% $shadow_from %}", "now": NOW},
-            partition=partition,
             next_state="ArePairsGood",
             catch="ShadowUnknown",
             assign={"pairs": "{% $states.result.Payload %}"},

@@ -2,7 +2,20 @@
 
 from collections.abc import Collection
 
-from mlops_constructs._state_machine import EXECUTION, NOW, NULL, State, assign, choose, invoke, put_event, task, wait
+from mlops_constructs._state_machine import (
+    EXECUTION,
+    NOW,
+    NULL,
+    State,
+    assign,
+    choose,
+    fail,
+    invoke,
+    machine,
+    put_event,
+    task,
+    wait,
+)
 from mlops_constructs.rollout.evidence_states import DELETED_ALARMS, NO_VERDICT, PROMOTED_ON, RECORDED
 from mlops_constructs.rollout.probation_states import alarm_states, schedule_states
 from mlops_constructs.rollout.rollout_policy import (
@@ -102,20 +115,17 @@ def deploy_machine(
         golden_arn=golden_arn,
         verdict_arn=verdict_arn,
         answers_arn=answers_arn,
-        partition=partition,
     )
-    first_busy, busy = target.busy(next_state="IsPatient", partition=partition)
+    first_busy, busy = target.busy(next_state="IsPatient")
     first_record, last, probation = "Record", "Unlock", dict[str, State]()
     if has_watch:
-        first_record, made = alarm_states(
-            endpoint_name=endpoint_name, verdict_arn=verdict_arn, next_state="Record", partition=partition
-        )
+        first_record, made = alarm_states(endpoint_name=endpoint_name, verdict_arn=verdict_arn, next_state="Record")
         # also without a record: the schedule then deletes the alarm, since no probation is active
-        last, watched = schedule_states(endpoint_name=endpoint_name, next_state="Unlock", partition=partition)
+        last, watched = schedule_states(endpoint_name=endpoint_name, next_state="Unlock")
         probation = {**made, **watched}
-    first_clean_up, clean_up = target.clean_up(next_state=last, partition=partition)
-    first_unrecorded, unrecorded = target.unrecorded(next_state=last, partition=partition)
-    quota_checks = quota_states(instance_types, next_state="Preflight", partition=partition) if instance_types else {}
+    first_clean_up, clean_up = target.clean_up(next_state=last)
+    first_unrecorded, unrecorded = target.unrecorded(next_state=last)
+    quota_checks = quota_states(instance_types, next_state="Preflight") if instance_types else {}
     states: dict[str, State] = {
         "Start": assign(
             "Lock",
@@ -136,15 +146,12 @@ def deploy_machine(
             compared=NO_VERDICT,
             since="",
         ),
-        "Lock": _lock(
-            endpoint_name, table_name, hold, patience, partition, next_state=next(iter(quota_checks), "Preflight")
-        ),
+        "Lock": _lock(endpoint_name, table_name, hold, patience, next_state=next(iter(quota_checks), "Preflight")),
         "LockFailed": assign(FAILED, reason="{% 'the endpoint could not be locked: ' & $caught %}"),
         **quota_checks,
         "Preflight": invoke(
             preflight_arn,
             {"request": "{% $request %}", "execution": "{% $execution %}", "now": NOW, "quotas": "{% $quotas %}"},
-            partition=partition,
             next_state="Decide",
             catch="Caught",
             assign={"plan": "{% $states.result.Payload %}"},
@@ -186,7 +193,6 @@ def deploy_machine(
                 "verdict": RECORDED,
                 FIELD: machine_sha256,
             },
-            partition=partition,
             next_state=first_clean_up,
             catch="RecordFailed",
             # the record contains the actual live version, which may differ from the intended one: clean up by the record
@@ -205,7 +211,7 @@ def deploy_machine(
         **unrecorded,
         **clean_up,
         **probation,
-        "Unlock": _unlock(endpoint_name, table_name, partition),
+        "Unlock": _unlock(endpoint_name, table_name),
         "Announce": put_event(
             bus_name=bus_name,
             source=event_source(unit_name),
@@ -218,23 +224,17 @@ def deploy_machine(
                 "reason": "{% $join([$reason, $scaling_failure][$ != ''], '. ') & '' %}",
                 "attributes": {"requested_by": "{% $request.requested_by & '' %}"},
             },
-            partition=partition,
             next_state="Finish",
         ),
         "Finish": choose(("$outcome in ['PROMOTED', 'UNCHANGED']", "Done"), default="DidNotDeploy"),
         "Done": {"Type": "Pass", "Output": {"outcome": "{% $outcome %}", "reason": "{% $reason %}"}, "End": True},
-        "DidNotDeploy": {"Type": "Fail", "Error": "{% $outcome %}", "Cause": "{% $reason %}"},
+        "DidNotDeploy": fail("{% $outcome %}", "{% $reason %}"),
     }
-    return {
-        "Comment": f"Deploy {endpoint_name}: lock, preflight, roll out, record, clean up, unlock",
-        "QueryLanguage": "JSONata",
-        "TimeoutSeconds": 2 * hold,
-        "StartAt": "Start",
-        "States": states,
-    }
+    comment = f"Deploy {endpoint_name}: lock, preflight, roll out, record, clean up, unlock"
+    return machine(comment=comment, seconds=2 * hold, states=states, partition=partition)
 
 
-def _lock(endpoint_name: str, table_name: str, hold: int, patience: int, partition: str, *, next_state: str) -> State:
+def _lock(endpoint_name: str, table_name: str, hold: int, patience: int, *, next_state: str) -> State:
     interval = max(_LOCK_INTERVAL_SECONDS, -(-hold // _LOCK_ATTEMPTS))
     waits = {
         "ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"],
@@ -258,7 +258,6 @@ def _lock(endpoint_name: str, table_name: str, hold: int, patience: int, partiti
                 ":until": {"N": f"{{% $string($floor($toMillis($now()) / 1000) + {hold}) %}}"},
             },
         },
-        partition=partition,
         next_state=next_state,
         catch="LockFailed",
         assign={"patience": f"{{% $toMillis($now()) + {patience * 1000} %}}"},
@@ -266,7 +265,7 @@ def _lock(endpoint_name: str, table_name: str, hold: int, patience: int, partiti
     ) | {"Comment": "One rollout at a time: retries wait for the lock of another execution"}
 
 
-def _unlock(endpoint_name: str, table_name: str, partition: str) -> State:
+def _unlock(endpoint_name: str, table_name: str) -> State:
     return task(
         "dynamodb:updateItem",
         {
@@ -277,13 +276,12 @@ def _unlock(endpoint_name: str, table_name: str, partition: str) -> State:
             "ExpressionAttributeNames": {"#owner": "owner"},
             "ExpressionAttributeValues": {":me": {"S": "{% $execution %}"}},
         },
-        partition=partition,
         next_state="Announce",
         catch="Announce",
     )
 
 
-def quota_states(instance_types: Collection[str], *, next_state: str, partition: str) -> dict[str, State]:
+def quota_states(instance_types: Collection[str], *, next_state: str) -> dict[str, State]:
     """Return the states that read the account's instance quotas, in order.
 
     They set ``$quotas`` to the fields of ``Quotas``: instances by type, and the error if they could not be read. SageMaker has
@@ -299,10 +297,9 @@ def quota_states(instance_types: Collection[str], *, next_state: str, partition:
     Args:
         instance_types: Instance types that a new fleet may need.
         next_state: Next state, also after errors.
-        partition: AWS partition; may be a token.
 
     Example:
-        >>> list(quota_states(["ml.m5.large"], next_state="Preflight", partition="aws"))
+        >>> list(quota_states(["ml.m5.large"], next_state="Preflight"))
         ['IsHeldToQuotas', 'ListQuotas', 'HasMoreQuotas', 'QuotasUnread']
     """
     types = {quota_name(kind): kind for kind in sorted(set(instance_types))}
@@ -316,7 +313,6 @@ def quota_states(instance_types: Collection[str], *, next_state: str, partition:
         "ListQuotas": task(
             "aws-sdk:servicequotas:listServiceQuotas",
             "{% $merge([{'ServiceCode': 'sagemaker', 'MaxResults': 100}, $page = '' ? {} : {'NextToken': $page}]) %}",
-            partition=partition,
             next_state="HasMoreQuotas",
             catch="QuotasUnread",
             assign={

@@ -1,6 +1,6 @@
 """States that decide whether a new fleet stays: no alarm in ALARM, not worse than the old fleet, and enough calls."""
 
-from mlops_constructs._state_machine import CAUGHT, NOW, State, assign, choose, invoke, task, wait
+from mlops_constructs._state_machine import CAUGHT, NOW, State, assign, choose, each, fail, invoke, on_error, task, wait
 from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, ROLLED_BACK
 from mlops_runtime.rollout.verdict import BAD_ODDS
 
@@ -48,45 +48,23 @@ CAN_STOP = "$exists($plan.stop.alarm)"
 _MAXIMUM_REASON = 1023
 
 
-def put_alarms_states(*, next_state: str, catch: str, partition: str) -> dict[str, State]:
+def put_alarms_states(*, next_state: str, catch: str) -> dict[str, State]:
     """Return the state ``PutAlarms``, which creates ``$plan.alarms``, whose dimensions are known only at run time.
 
     Args:
         next_state: Next state.
         catch: Next state after an error, which is in ``$caught``.
-        partition: AWS partition; may be a token.
     """
-    alarm = task(
-        "aws-sdk:cloudwatch:putMetricAlarm",
-        "{% $states.input %}",
-        partition=partition,
-        next_state="",
-        catch="AlarmFailed",
-    )
+    alarm = task("aws-sdk:cloudwatch:putMetricAlarm", "{% $states.input %}", next_state="", catch="AlarmFailed")
     del alarm["Next"]
-    # an iteration has its own variables, which must not have names of outer ones
-    alarm["Catch"][0]["Assign"] = {"alarm_error": CAUGHT}
-    return {
-        "PutAlarms": {
-            "Type": "Map",
-            "Items": "{% [$plan.alarms] %}",
-            "MaxConcurrency": 1,
-            "ItemProcessor": {
-                "ProcessorConfig": {"Mode": "INLINE"},
-                "StartAt": "PutAlarm",
-                "States": {
-                    "PutAlarm": {**alarm, "End": True},
-                    "AlarmFailed": {"Type": "Fail", "Error": "PutAlarmFailed", "Cause": "{% $alarm_error %}"},
-                },
-            },
-            "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"caught": CAUGHT}, "Output": {}, "Next": catch}],
-            "Output": {},
-            "Next": next_state,
-        }
+    states = {
+        "PutAlarm": on_error(alarm, alarm_error=CAUGHT) | {"End": True},
+        "AlarmFailed": fail("PutAlarmFailed", "{% $alarm_error %}"),
     }
+    return {"PutAlarms": each("{% [$plan.alarms] %}", states, next_state=next_state, catch=catch)}
 
 
-def look_at_alarms(*, next_state: str, catch: str, partition: str) -> State:
+def look_at_alarms(*, next_state: str, catch: str) -> State:
     """Return the state that sets ``$ringing`` to a sentence with the alarms of ``$plan.watched`` in ALARM, or to ''.
 
     ``$gone`` is set to a sentence with alarms that were deleted during the rollout, for the record.
@@ -94,14 +72,13 @@ def look_at_alarms(*, next_state: str, catch: str, partition: str) -> State:
     return task(
         "aws-sdk:cloudwatch:describeAlarms",
         {"AlarmNames": "{% [$plan.watched] %}", "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]},
-        partition=partition,
         next_state=next_state,
         catch=catch,
         assign={"ringing": _RINGING, "gone": _DELETED_ALARMS},
     )
 
 
-def stop_states(why: str, *, names: tuple[str, str], next_state: str, partition: str) -> dict[str, State]:
+def stop_states(why: str, *, names: tuple[str, str], next_state: str) -> dict[str, State]:
     """Return two states that stop a rollout: a metric value keeps the new fleet's alarm in ALARM, then its state is set.
 
     The deployment guardrails watch the alarm. SageMaker accepts no other update while it updates an endpoint, so an alarm is the
@@ -111,13 +88,10 @@ def stop_states(why: str, *, names: tuple[str, str], next_state: str, partition:
         why: Reason, as an expression without delimiters.
         names: Names of the states.
         next_state: Next state, also after errors.
-        partition: AWS partition; may be a token.
     """
 
     def call(action: str, arguments: object, after: str) -> State:
-        state = task(f"aws-sdk:cloudwatch:{action}", arguments, partition=partition, next_state=after, catch=after)
-        del state["Catch"][0]["Assign"]
-        return state
+        return on_error(task(f"aws-sdk:cloudwatch:{action}", arguments, next_state=after, catch=after))
 
     keep, stop = names
     reason = f"{{% $substring({why}, 0, {_MAXIMUM_REASON}) %}}"
@@ -128,21 +102,18 @@ def stop_states(why: str, *, names: tuple[str, str], next_state: str, partition:
     }
 
 
-def describe_endpoint(endpoint_name: str, next_state: str, partition: str, *, catch: str = "Caught") -> State:
+def describe_endpoint(endpoint_name: str, next_state: str, *, catch: str = "Caught") -> State:
     """Return the state that reads the endpoint into ``$endpoint``."""
     return task(
         "aws-sdk:sagemaker:describeEndpoint",
         {"EndpointName": endpoint_name},
-        partition=partition,
         next_state=next_state,
         catch=catch,
         assign={"endpoint": "{% $states.result %}"},
     )
 
 
-def evidence_states(
-    *, endpoint_name: str, verdict_arn: str, limit: int, partition: str, promoted: str = PROMOTED
-) -> dict[str, State]:
+def evidence_states(*, endpoint_name: str, verdict_arn: str, limit: int, promoted: str = PROMOTED) -> dict[str, State]:
     """Return the states from ``IsWatched``, where the new config serves, to an exit.
 
     SageMaker watches alarms until the old fleet is removed. The states check once more for an alarm of the last seconds or a user's
@@ -152,7 +123,6 @@ def evidence_states(
         endpoint_name: Name of the endpoint.
         verdict_arn: ARN of the function ``rollout_verdict``.
         limit: Maximum duration of rolling back in seconds.
-        partition: AWS partition; may be a token.
         promoted: Next state of a fleet that passes. Default: its promotion.
     """
     return {
@@ -163,13 +133,11 @@ def evidence_states(
             ),
             default=promoted,
         ),
-        "LastLook": look_at_alarms(next_state="IsQuiet", catch="NoEvidence", partition=partition),
+        "LastLook": look_at_alarms(next_state="IsQuiet", catch="NoEvidence"),
         "IsQuiet": choose(("$ringing = ''", "NeedsEvidence"), default="Rings"),
         "Rings": assign("Revert", reason="{% $ringing %}"),
         "NeedsEvidence": choose((f"{COMPARES} and {STOPPED}", "Stopped"), (COMPARES, "LastVerdict"), default=promoted),
-        "LastVerdict": verdict_state(
-            verdict_arn=verdict_arn, next_state="IsEvidenceEnough", catch="NoEvidence", partition=partition
-        ),
+        "LastVerdict": verdict_state(verdict_arn=verdict_arn, next_state="IsEvidenceEnough", catch="NoEvidence"),
         "IsEvidenceEnough": choose(
             (STOPPED, "Stopped"),
             (IS_DOUBTED, "Doubted"),
@@ -184,25 +152,24 @@ def evidence_states(
             reason="{% 'the new fleet served ' & $string($compared.calls) & ' invocations, a promotion needs ' & "
             f"$string($plan.min_invocations) & {COUNTED} & '{NEEDS_TRAFFIC}' %}}",
         ),
-        **_revert_states(endpoint_name, limit, partition),
+        **_revert_states(endpoint_name, limit),
     }
 
 
-def _revert_states(endpoint_name: str, limit: int, partition: str) -> dict[str, State]:
+def _revert_states(endpoint_name: str, limit: int) -> dict[str, State]:
     deadline = {"deadline": f"{{% $toMillis($now()) + {limit * 1000} %}}"}
     settled = "$not($exists($endpoint.PendingDeploymentSummary))"
     return {
         "Revert": task(
             "aws-sdk:sagemaker:updateEndpoint",
             "{% $plan.revert_endpoint %}",
-            partition=partition,
             next_state="AwaitRevert",
             catch="AwaitRevert",
             assign=deadline,
             assign_caught=deadline,
         ),
         "AwaitRevert": wait("{% $plan.look_seconds %}", "DescribeReverted"),
-        "DescribeReverted": describe_endpoint(endpoint_name, "JudgeReverted", partition, catch="IsRevertLate"),
+        "DescribeReverted": describe_endpoint(endpoint_name, "JudgeReverted", catch="IsRevertLate"),
         # errors of the call do not stop the update, so only the deadline ends the wait
         "IsRevertLate": choose(("$toMillis($now()) > $deadline", "RevertFailed"), default="AwaitRevert"),
         "JudgeReverted": choose(
@@ -228,7 +195,7 @@ def _revert_states(endpoint_name: str, limit: int, partition: str) -> dict[str, 
     }
 
 
-def poll_verdict_states(*, verdict_arn: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+def poll_verdict_states(*, verdict_arn: str, next_state: str) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states that compare once per poll, if the plan compares two fleets.
 
     Errors are ignored: the next poll compares again, and the alarm on a dead fleet does not depend on the comparison.
@@ -236,10 +203,8 @@ def poll_verdict_states(*, verdict_arn: str, next_state: str, partition: str) ->
     Args:
         verdict_arn: ARN of the function ``rollout_verdict``.
         next_state: Next state.
-        partition: AWS partition; may be a token.
     """
-    compare = verdict_state(verdict_arn=verdict_arn, next_state=next_state, catch=next_state, partition=partition)
-    del compare["Catch"][0]["Assign"]
+    compare = on_error(verdict_state(verdict_arn=verdict_arn, next_state=next_state, catch=next_state))
     # no retries after a timeout: the next poll compares again, and polling of the endpoint is delayed by one timeout only
     compare["Retry"] = [
         {"ErrorEquals": ["States.TaskFailed"], "IntervalSeconds": 2, "BackoffRate": 1, "MaxAttempts": 1}
@@ -250,7 +215,7 @@ def poll_verdict_states(*, verdict_arn: str, next_state: str, partition: str) ->
 
 
 def verdict_state(
-    *, verdict_arn: str, next_state: str, catch: str, partition: str, what: str = "$plan.verdict", since: str = "$since"
+    *, verdict_arn: str, next_state: str, catch: str, what: str = "$plan.verdict", since: str = "$since"
 ) -> State:
     """Return the state that stores the result in ``$compared``; on a stop, the function has set the new fleet's alarm too.
 
@@ -258,14 +223,12 @@ def verdict_state(
         verdict_arn: ARN of the function ``rollout_verdict``.
         next_state: Next state.
         catch: Next state after an error.
-        partition: AWS partition; may be a token.
         what: Expression of the fleets to compare.
         since: Expression of the start time; empty for the plan's own.
     """
     return invoke(
         verdict_arn,
         {"verdict": f"{{% {what} %}}", "since": f"{{% {since} %}}", "now": NOW},
-        partition=partition,
         next_state=next_state,
         catch=catch,
         assign={"compared": "{% $states.result.Payload %}"},

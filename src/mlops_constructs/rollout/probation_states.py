@@ -29,9 +29,7 @@ _ALARM = f"""{{% (
 ) %}}"""
 
 
-def alarm_states(
-    *, endpoint_name: str, verdict_arn: str, next_state: str, partition: str
-) -> tuple[str, dict[str, State]]:
+def alarm_states(*, endpoint_name: str, verdict_arn: str, next_state: str) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states that recreate the alarm of a probation, before the promotion is recorded.
 
     The alarm is deleted first: that of an earlier probation may still be in ALARM, and only a change to ALARM rolls back. If the
@@ -41,14 +39,12 @@ def alarm_states(
         endpoint_name: Name of the endpoint.
         verdict_arn: ARN of the function ``rollout_verdict``, which computes the share.
         next_state: Next state.
-        partition: AWS partition; may be a token.
     """
     return "BeginsProbation", {
         "BeginsProbation": choose((_BEGINS, "AskShare"), default=next_state),
         "AskShare": invoke(
             verdict_arn,
             {"share": "{% $plan.probation_share %}", "now": NOW},
-            partition=partition,
             next_state="DropProbationAlarm",
             catch="DropProbationAlarm",
             assign={"compared": "{% $merge([$compared, $states.result.Payload]) %}"},
@@ -57,7 +53,6 @@ def alarm_states(
         "DropProbationAlarm": task(
             "aws-sdk:cloudwatch:deleteAlarms",
             {"AlarmNames": [probation_alarm(endpoint_name)]},
-            partition=partition,
             next_state="PutProbationAlarm",
             catch="IsProbationAlarmGone",
         ),
@@ -72,7 +67,6 @@ def alarm_states(
         "PutProbationAlarm": task(
             "aws-sdk:cloudwatch:putMetricAlarm",
             _ALARM,
-            partition=partition,
             next_state=next_state,
             catch="ProbationUnwatched",
         ),
@@ -82,7 +76,7 @@ def alarm_states(
     }
 
 
-def schedule_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+def schedule_states(*, endpoint_name: str, next_state: str) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the state that enables the schedule, which disables itself without a probation.
 
     Each execution enables it, with any outcome, and so makes up for executions that died before they could.
@@ -90,13 +84,11 @@ def schedule_states(*, endpoint_name: str, next_state: str, partition: str) -> t
     Args:
         endpoint_name: Name of the endpoint.
         next_state: Next state.
-        partition: AWS partition; may be a token.
     """
     return "Watch", {
         "Watch": task(
             "aws-sdk:eventbridge:enableRule",
             {"Name": probation_rule(endpoint_name)},
-            partition=partition,
             next_state=next_state,
             catch=next_state,
         )

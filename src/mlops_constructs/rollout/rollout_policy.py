@@ -81,7 +81,7 @@ class RolloutTarget(Protocol):
         """Return the maximum duration, in seconds, of the states before the first step."""
         ...
 
-    def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    def busy(self, *, next_state: str) -> tuple[str, dict[str, State]]:
         """Return the name of the first state and the states that run before waiting for a busy endpoint.
 
         They complete steps of an execution that died; none of them can fail.
@@ -94,7 +94,6 @@ class RolloutTarget(Protocol):
         rollout: RolloutSpec,
         golden_arn: str | None,
         verdict_arn: str,
-        partition: str,
         answers_arn: str | None = None,
     ) -> tuple[str, dict[str, State]]:
         """Return the name of the first state and the states from the plan to one of the exits, which need ``$reason``.
@@ -103,14 +102,14 @@ class RolloutTarget(Protocol):
         """
         ...
 
-    def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    def unrecorded(self, *, next_state: str) -> tuple[str, dict[str, State]]:
         """Return the name of the first state and the states that follow a failed record; none of them can fail.
 
         They roll back a version that is live without a record, before the next execution.
         """
         ...
 
-    def clean_up(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    def clean_up(self, *, next_state: str) -> tuple[str, dict[str, State]]:
         """Return the name of the first state and the states that delete unused versions; none of them can fail."""
         ...
 

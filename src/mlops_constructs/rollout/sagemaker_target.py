@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._state_machine import CAUGHT, NOW, State, assign, choose, task, wait
+from mlops_constructs._state_machine import CAUGHT, NOW, State, assign, choose, each, on_error, task, wait
 from mlops_constructs.rollout.candidate_states import (
     AGAIN_SECONDS,
     NOT_REPEATED,
@@ -53,7 +53,7 @@ _ALSO_RINGING = f"""$reduce([{WHY_STOPPED}, {WHY_UNLIKE}, {WHY_UNREADABLE}], fun
 }}, {RINGING})"""
 
 
-def clean_up_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+def clean_up_states(*, endpoint_name: str, next_state: str) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states that register scaling, and delete alarms and unused versions.
 
     Deleted are the new fleet's alarms, the versions beyond those retained, a version that was not promoted, and leftovers of an
@@ -62,13 +62,12 @@ def clean_up_states(*, endpoint_name: str, next_state: str, partition: str) -> t
     Args:
         endpoint_name: Name of the endpoint.
         next_state: Next state.
-        partition: AWS partition; may be a token.
     """
 
     def delete(integration: str, arguments: object, after: str) -> State:
-        return task(integration, arguments, partition=partition, next_state=after, catch=after)
+        return task(integration, arguments, next_state=after, catch=after)
 
-    first, scaling = register_scaling_states(next_state="HasAlarms", partition=partition)
+    first, scaling = register_scaling_states(next_state="HasAlarms")
     return "HasPlan", {
         "HasPlan": choose(
             ("$plan = null", next_state),
@@ -100,19 +99,16 @@ def clean_up_states(*, endpoint_name: str, next_state: str, partition: str) -> t
             unused="{% [$plan.leftovers.versions, $outcome = 'PROMOTED' ? $plan.expired : "
             "($orphan and $plan.config_name != null ? [$plan.config_name] : [])] %}",
         ),
-        "DeleteRehearsals": _each(
-            "{% [$plan.leftovers.rehearsals] %}", "DeleteRehearsal", _delete_rehearsal(partition), "DeleteVersions"
-        ),
-        "DeleteVersions": _each("{% [$unused] %}", "DeleteConfig", _delete_version(partition), next_state),
+        "DeleteRehearsals": _each("{% [$plan.leftovers.rehearsals] %}", _delete_rehearsal(), "DeleteVersions"),
+        "DeleteVersions": _each("{% [$unused] %}", _delete_version(), next_state),
     }
 
 
-def _delete_version(partition: str) -> dict[str, State]:
+def _delete_version() -> dict[str, State]:
     """Return the states that delete a config and the model of the same name; errors are ignored."""
     config = task(
         f"{_SDK}deleteEndpointConfig",
         {"EndpointConfigName": "{% $states.input %}"},
-        partition=partition,
         next_state="DeleteModel",
         catch="DeleteModel",
         retry=[THRICE_MORE],
@@ -122,44 +118,28 @@ def _delete_version(partition: str) -> dict[str, State]:
     model = task(
         f"{_SDK}deleteModel",
         {"ModelName": "{% $states.input %}"},
-        partition=partition,
         next_state="Deleted",
         catch="Deleted",
         retry=[THRICE_MORE],
     )
-    return {"DeleteConfig": _quiet(config), "DeleteModel": _quiet(model), "Deleted": {"Type": "Succeed"}}
+    return {"DeleteConfig": on_error(config), "DeleteModel": on_error(model), "Deleted": {"Type": "Succeed"}}
 
 
-def _delete_rehearsal(partition: str) -> dict[str, State]:
+def _delete_rehearsal() -> dict[str, State]:
     state = task(
         f"{_SDK}deleteEndpoint",
         {"EndpointName": "{% $states.input %}"},
-        partition=partition,
         next_state="RehearsalDeleted",
         catch="RehearsalDeleted",
     )
-    return {"DeleteRehearsal": _quiet(state), "RehearsalDeleted": {"Type": "Succeed"}}
+    return {"DeleteRehearsal": on_error(state), "RehearsalDeleted": {"Type": "Succeed"}}
 
 
-def _quiet(state: State) -> State:
-    """Remove the assignment of the error: inside a Map, a variable must not have the name of an outer one."""
-    del state["Catch"][0]["Assign"]
-    return state
+def _each(items: str, states: dict[str, State], next_state: str) -> State:
+    return on_error(each(items, states, next_state=next_state, catch=next_state))
 
 
-def _each(items: str, start: str, states: dict[str, State], next_state: str) -> State:
-    return {
-        "Type": "Map",
-        "Items": items,
-        "MaxConcurrency": 1,
-        "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": start, "States": states},
-        "Catch": [{"ErrorEquals": ["States.ALL"], "Output": {}, "Next": next_state}],
-        "Output": {},
-        "Next": next_state,
-    }
-
-
-def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+def recovery_states(*, endpoint_name: str, next_state: str) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states that recover from an execution that died.
 
     A live candidate without a record is evaluated like one of this execution, or rolled back; a first endpoint that failed is
@@ -168,7 +148,6 @@ def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> t
     Args:
         endpoint_name: Name of the endpoint.
         next_state: Next state of plans that need no recovery.
-        partition: AWS partition; may be a token.
     """
     deadline = {"deadline": f"{{% $toMillis($now()) + {POLL_GRACE_SECONDS * 1000} %}}"}
     return "Begin", {
@@ -186,7 +165,6 @@ def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> t
         "RemoveFailed": task(
             f"{_SDK}deleteEndpoint",
             {"EndpointName": endpoint_name},
-            partition=partition,
             next_state="AwaitRemoved",
             catch="AwaitRemoved",
             assign=deadline,
@@ -197,7 +175,6 @@ def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> t
         "LookForRemoved": task(
             f"{_SDK}describeEndpoint",
             {"EndpointName": endpoint_name},
-            partition=partition,
             next_state="IsRemovedLate",
             catch="IsRemoved",
             retry=[THRICE_MORE],
@@ -299,9 +276,8 @@ class SageMakerTarget:
         paired = 0 if rollout.shadow.tolerance is None else PAIRS_SECONDS
         return rehearsal + paired + rollout.shadow.bake + 2 * (rollout.maximum + POLL_GRACE_SECONDS)
 
-    def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    def busy(self, *, next_state: str) -> tuple[str, dict[str, State]]:
         """Return no states, as SageMaker completes its updates itself."""
-        del partition
         return next_state, {}
 
     def steps(
@@ -310,7 +286,6 @@ class SageMakerTarget:
         rollout: RolloutSpec,
         golden_arn: str | None,
         verdict_arn: str,
-        partition: str,
         answers_arn: str | None = None,
     ) -> tuple[str, dict[str, State]]:
         """Return the states from the plan to one of the exits.
@@ -321,80 +296,68 @@ class SageMakerTarget:
         limit = rollout.maximum + POLL_GRACE_SECONDS
         first, before, synthetic = "PutAlarms", dict[str, State](), dict[str, State]()
         arms, promoted, again = list[tuple[str, str]](), PROMOTED, dict[str, State]()
-        poll, verdict_states = poll_verdict_states(
-            verdict_arn=verdict_arn, next_state="DescribeEndpoint", partition=partition
-        )
+        poll, verdict_states = poll_verdict_states(verdict_arn=verdict_arn, next_state="DescribeEndpoint")
         if rollout.shadow is not None:
             first, before = shadow_states(
                 endpoint_name=self.endpoint_name,
                 verdict_arn=verdict_arn,
                 limit=limit,
                 next_state=first,
-                partition=partition,
                 answers_arn=answers_arn,
             )
         if golden_arn is not None:
-            first, rehearsal = rehearsal_states(golden_arn=golden_arn, next_state=first, partition=partition)
+            first, rehearsal = rehearsal_states(golden_arn=golden_arn, next_state=first)
             before = {**rehearsal, **before}
-            poll, synthetic = synthetic_states(
-                golden_arn=golden_arn, endpoint_name=self.endpoint_name, next_state=poll, partition=partition
-            )
+            poll, synthetic = synthetic_states(golden_arn=golden_arn, endpoint_name=self.endpoint_name, next_state=poll)
             arm, repeated_in_bake = bake_states(
-                golden_arn=golden_arn, endpoint_name=self.endpoint_name, next_state="AwaitEndpoint", partition=partition
+                golden_arn=golden_arn, endpoint_name=self.endpoint_name, next_state="AwaitEndpoint"
             )
             arms.append(arm)
-            promoted, repeated_last = promotion_states(
-                golden_arn=golden_arn, endpoint_name=self.endpoint_name, partition=partition
-            )
+            promoted, repeated_last = promotion_states(golden_arn=golden_arn, endpoint_name=self.endpoint_name)
             again = {**repeated_in_bake, **repeated_last}
         if answers_arn is not None:
             arm, read_in_bake = captured_body_states(
-                answers_arn=answers_arn, maximum=rollout.maximum, next_state="AwaitEndpoint", partition=partition
+                answers_arn=answers_arn, maximum=rollout.maximum, next_state="AwaitEndpoint"
             )
-            promoted, read_last = last_body_states(answers_arn=answers_arn, next_state=promoted, partition=partition)
+            promoted, read_last = last_body_states(answers_arn=answers_arn, next_state=promoted)
             arms.append(arm)
             again |= {**read_in_bake, **read_last}
-        update, deregister = deregister_scaling_states(next_state="UpdateEndpoint", partition=partition)
-        begin, recovery = recovery_states(
-            endpoint_name=self.endpoint_name, next_state="CreateModel", partition=partition
-        )
+        update, deregister = deregister_scaling_states(next_state="UpdateEndpoint")
+        begin, recovery = recovery_states(endpoint_name=self.endpoint_name, next_state="CreateModel")
         return begin, {
             **recovery,
-            **self._make_states(partition, first),
+            **self._make_states(first),
             **before,
-            **self._alarm_states(partition, update),
+            **self._alarm_states(update),
             **deregister,
-            **self._apply_states(partition, limit, poll),
+            **self._apply_states(limit, poll),
             **synthetic,
             **verdict_states,
-            **self._judge_states(partition, limit, arms),
+            **self._judge_states(limit, arms),
             **evidence_states(
                 endpoint_name=self.endpoint_name,
                 verdict_arn=verdict_arn,
                 limit=limit,
-                partition=partition,
                 promoted=promoted,
             ),
             **again,
         }
 
-    def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    def unrecorded(self, *, next_state: str) -> tuple[str, dict[str, State]]:
         """Return no states, as SageMaker watched the rollout and the next execution adopts the version."""
-        del partition
         return next_state, {}
 
-    def clean_up(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    def clean_up(self, *, next_state: str) -> tuple[str, dict[str, State]]:
         """Return the states that delete the new fleet's alarms and unused versions."""
-        return clean_up_states(endpoint_name=self.endpoint_name, next_state=next_state, partition=partition)
+        return clean_up_states(endpoint_name=self.endpoint_name, next_state=next_state)
 
-    def _make_states(self, partition: str, next_state: str) -> dict[str, State]:
+    def _make_states(self, next_state: str) -> dict[str, State]:
         def is_made(kind: str, member: str, after: str) -> State:
             # names contain the execution's: an existing resource was created by an attempt whose response was lost; if it is
             # missing, the error of the creation is the reason
             return task(
                 f"{_SDK}describe{kind}",
                 {member: "{% $plan.config_name %}"},
-                partition=partition,
                 next_state=after,
                 catch="Caught",
                 assign_caught={"caught": "{% $caught %}"},
@@ -404,7 +367,6 @@ class SageMakerTarget:
             "CreateModel": task(
                 f"{_SDK}createModel",
                 "{% $plan.create_model %}",
-                partition=partition,
                 next_state="CreateEndpointConfig",
                 catch="IsModelMade",
             ),
@@ -412,21 +374,20 @@ class SageMakerTarget:
             "CreateEndpointConfig": task(
                 f"{_SDK}createEndpointConfig",
                 "{% $plan.create_endpoint_config %}",
-                partition=partition,
                 next_state=next_state,
                 catch="IsConfigMade",
             ),
             "IsConfigMade": is_made("EndpointConfig", "EndpointConfigName", next_state),
         }
 
-    def _alarm_states(self, partition: str, update: str) -> dict[str, State]:
+    def _alarm_states(self, update: str) -> dict[str, State]:
         return {
             # the new fleet's dimension is its config's name, known only at run time
-            **put_alarms_states(next_state="IsNew", catch="Caught", partition=partition),
+            **put_alarms_states(next_state="IsNew", catch="Caught"),
             "IsNew": choose(("$plan.action = 'create'", "CreateEndpoint"), default=update),
         }
 
-    def _apply_states(self, partition: str, limit: int, poll: str) -> dict[str, State]:
+    def _apply_states(self, limit: int, poll: str) -> dict[str, State]:
         # from here on the endpoint's own state is authoritative, regardless of the call's response
         until = f"{{% $toMillis($now()) + {limit * 1000} %}}"
         applied = {
@@ -443,7 +404,6 @@ class SageMakerTarget:
             return task(
                 f"{_SDK}{action}Endpoint",
                 f"{{% $plan.{action}_endpoint %}}",
-                partition=partition,
                 next_state="AwaitEndpoint",
                 catch="AwaitEndpoint",
                 assign={**applied, "refused": ""},
@@ -454,9 +414,7 @@ class SageMakerTarget:
             "CreateEndpoint": apply("create"),
             "UpdateEndpoint": apply("update"),
             "AwaitEndpoint": wait("{% $plan.poll_seconds %}", poll),
-            "DescribeEndpoint": describe_endpoint(
-                self.endpoint_name, "JudgeEndpoint", partition, catch="IsEndpointMade"
-            ),
+            "DescribeEndpoint": describe_endpoint(self.endpoint_name, "JudgeEndpoint", catch="IsEndpointMade"),
             # errors of the call do not stop the update, so only the deadline or a missing endpoint ends the wait
             "IsEndpointMade": choose(
                 ("$plan.action = 'create' and $contains($caught, 'ould not find')", "NeverMade"),
@@ -466,7 +424,7 @@ class SageMakerTarget:
             "NeverMade": assign(FAILED, orphan=True, reason="{% $refused = '' ? $caught : $refused %}"),
         }
 
-    def _judge_states(self, partition: str, limit: int, arms: Sequence[tuple[str, str]]) -> dict[str, State]:
+    def _judge_states(self, limit: int, arms: Sequence[tuple[str, str]]) -> dict[str, State]:
         settled = "$not($exists($endpoint.PendingDeploymentSummary))"
         serves = "$endpoint.EndpointStatus = 'InService'"
         return {
@@ -481,9 +439,9 @@ class SageMakerTarget:
                 default="AwaitEndpoint",
             ),
             # an alarm may be OK again long before the rollback has ended
-            "SeeWhatRings": look_at_alarms(next_state="AwaitEndpoint", catch="AwaitEndpoint", partition=partition),
+            "SeeWhatRings": look_at_alarms(next_state="AwaitEndpoint", catch="AwaitEndpoint"),
             # the alarms, which are about to be deleted, contain the reason: an abort, or a failed check
-            "AskWhatRang": look_at_alarms(next_state="TookBack", catch="TookBack", partition=partition),
+            "AskWhatRang": look_at_alarms(next_state="TookBack", catch="TookBack"),
             "TookBack": assign(
                 ROLLED_BACK,
                 orphan=True,

@@ -13,7 +13,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 from mlops_constructs._roles import alarm_arn, sagemaker_arn
 from mlops_constructs._stack_values import stack_values
-from mlops_constructs._state_machine import CAUGHT, State, assign, choose, task
+from mlops_constructs._state_machine import CAUGHT, State, assign, choose, each, fail, on_error, task
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.fleet_capacity import DIMENSION, NAMESPACE, render_scaling
 
@@ -23,13 +23,9 @@ _SERVICE_LINKED_ROLE = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoin
 # the API returns PolicyARN; Step Functions spells members like the Java SDK, which does not capitalize every acronym
 # https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
 _POLICY_ARN = "{% $lookup($states.result, $keys($states.result)[$lowercase($) = 'policyarn']) %}"
-# a separate variable, as inside a Map it must not have the name of an outer one
-_FAILURE = {"failure": CAUGHT}
 
 
-def register_scaling_states(
-    *, next_state: str, partition: str, failed_state: str | None = None
-) -> tuple[str, dict[str, State]]:
+def register_scaling_states(*, next_state: str, failed_state: str | None = None) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states that register the scaling in ``$plan.scaling``.
 
     Existing targets keep their bounds, which a schedule may have changed; policies and schedules are overwritten. The endpoint is
@@ -37,26 +33,21 @@ def register_scaling_states(
 
     Args:
         next_state: Next state.
-        partition: AWS partition; may be a token.
         failed_state: Next state after a failure. Default: ``next_state``.
     """
     problem = "{% 'the endpoint is in service, but its scaling could not be registered: ' & $caught %}"
     return "StartScaling", {
         "StartScaling": assign("HasScaling", scaling_failure=""),
         "HasScaling": choose(("$count($plan.scaling.targets) > 0", "RegisterTargets"), default=next_state),
-        "RegisterTargets": _each(
-            "targets", {**_find_target(partition), **_register(partition)}, "FindTarget", "PutPolicies"
-        ),
-        "PutPolicies": _each("policies", _put_policy(partition), "PutPolicy", "PutWakes"),
-        "PutWakes": _each("wake", _put_wake(partition), "PutWakePolicy", "PutSchedules"),
-        "PutSchedules": _each("schedules", _put_schedule(partition), "PutSchedule", next_state),
+        "RegisterTargets": _each("targets", {**_find_target(), **_register()}, "PutPolicies"),
+        "PutPolicies": _each("policies", _put_policy(), "PutWakes"),
+        "PutWakes": _each("wake", _put_wake(), "PutSchedules"),
+        "PutSchedules": _each("schedules", _put_schedule(), next_state),
         "ScalingFailed": assign(next_state if failed_state is None else failed_state, scaling_failure=problem),
     }
 
 
-def deregister_scaling_states(
-    *, next_state: str, partition: str, failed_state: str = "Caught"
-) -> tuple[str, dict[str, State]]:
+def deregister_scaling_states(*, next_state: str, failed_state: str = "Caught") -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states that deregister the targets in ``$plan.scaling.deregister``.
 
     Deregistering deletes the targets' policies and schedules too. Missing targets are ignored.
@@ -65,26 +56,24 @@ def deregister_scaling_states(
 
     Args:
         next_state: Next state.
-        partition: AWS partition; may be a token.
         failed_state: Next state, with the error in ``$caught``, if a target stays registered. Default: ``Caught``.
     """
     inner = {
-        "DeregisterTarget": _inner(f"{_SDK}deregisterScalableTarget", "{% $states.input %}", partition, "TargetIsGone"),
+        "DeregisterTarget": _inner(f"{_SDK}deregisterScalableTarget", "{% $states.input %}", "TargetIsGone"),
         "TargetIsGone": choose(("$contains($failure, 'ObjectNotFound')", "TargetGone"), default="DeregisterFailed"),
         "TargetGone": {"Type": "Succeed"},
-        "DeregisterFailed": {"Type": "Fail", "Error": "DeregisterFailed", "Cause": "{% $failure %}"},
+        "DeregisterFailed": fail("DeregisterFailed", "{% $failure %}"),
     }
     alarms = task(
         "aws-sdk:cloudwatch:deleteAlarms",
         {"AlarmNames": "{% [$plan.scaling.alarm_names] %}"},
-        partition=partition,
         next_state=next_state,
         # a leftover alarm is harmless, as its policy is deleted
         catch=next_state,
     )
     return "IsScaling", {
         "IsScaling": choose(("$count($plan.scaling.deregister) > 0", "DeregisterTargets"), default=next_state),
-        "DeregisterTargets": _each("deregister", inner, "DeregisterTarget", "DeleteWakes", failed=failed_state),
+        "DeregisterTargets": _each("deregister", inner, "DeleteWakes", failed=failed_state),
         "DeleteWakes": alarms,
     }
 
@@ -161,7 +150,7 @@ def _service_linked_role(scope: Construct) -> iam.PolicyStatement:
     )
 
 
-def _find_target(partition: str) -> dict[str, State]:
+def _find_target() -> dict[str, State]:
     return {
         "FindTarget": _inner(
             f"{_SDK}describeScalableTargets",
@@ -170,7 +159,6 @@ def _find_target(partition: str) -> dict[str, State]:
                 "ResourceIds": ["{% $states.input.ResourceId %}"],
                 "ScalableDimension": "{% $states.input.ScalableDimension %}",
             },
-            partition,
             "TargetFailed",
             next_state="IsRegistered",
             assign={"target": "{% $states.input %}", "found": "{% $count($states.result.ScalableTargets) %}"},
@@ -180,27 +168,26 @@ def _find_target(partition: str) -> dict[str, State]:
     }
 
 
-def _register(partition: str) -> dict[str, State]:
+def _register() -> dict[str, State]:
     return {
-        "RegisterTarget": _inner(f"{_SDK}registerScalableTarget", "{% $target %}", partition, "TargetFailed"),
-        "TargetFailed": {"Type": "Fail", "Error": "RegisterTargetFailed", "Cause": "{% $failure %}"},
+        "RegisterTarget": _inner(f"{_SDK}registerScalableTarget", "{% $target %}", "TargetFailed"),
+        "TargetFailed": fail("RegisterTargetFailed", "{% $failure %}"),
     }
 
 
-def _put_policy(partition: str) -> dict[str, State]:
+def _put_policy() -> dict[str, State]:
     return {
-        "PutPolicy": _inner(f"{_SDK}putScalingPolicy", "{% $states.input %}", partition, "PolicyFailed"),
-        "PolicyFailed": {"Type": "Fail", "Error": "PutPolicyFailed", "Cause": "{% $failure %}"},
+        "PutPolicy": _inner(f"{_SDK}putScalingPolicy", "{% $states.input %}", "PolicyFailed"),
+        "PolicyFailed": fail("PutPolicyFailed", "{% $failure %}"),
     }
 
 
-def _put_wake(partition: str) -> dict[str, State]:
+def _put_wake() -> dict[str, State]:
     # the alarm's action is the policy, whose ARN is known only at run time
     return {
         "PutWakePolicy": _inner(
             f"{_SDK}putScalingPolicy",
             "{% $states.input.policy %}",
-            partition,
             "WakeFailed",
             next_state="PutWakeAlarm",
             assign={"alarm": "{% $states.input.alarm %}", "policy": _POLICY_ARN},
@@ -208,48 +195,35 @@ def _put_wake(partition: str) -> dict[str, State]:
         "PutWakeAlarm": _inner(
             "aws-sdk:cloudwatch:putMetricAlarm",
             "{% $merge([$alarm, {'AlarmActions': [$policy]}]) %}",
-            partition,
             "WakeFailed",
         ),
-        "WakeFailed": {"Type": "Fail", "Error": "PutWakeFailed", "Cause": "{% $failure %}"},
+        "WakeFailed": fail("PutWakeFailed", "{% $failure %}"),
     }
 
 
-def _put_schedule(partition: str) -> dict[str, State]:
+def _put_schedule() -> dict[str, State]:
     return {
-        "PutSchedule": _inner(f"{_SDK}putScheduledAction", "{% $states.input %}", partition, "ScheduleFailed"),
-        "ScheduleFailed": {"Type": "Fail", "Error": "PutScheduleFailed", "Cause": "{% $failure %}"},
+        "PutSchedule": _inner(f"{_SDK}putScheduledAction", "{% $states.input %}", "ScheduleFailed"),
+        "ScheduleFailed": fail("PutScheduleFailed", "{% $failure %}"),
     }
 
 
 def _inner(
     integration: str,
     arguments: object,
-    partition: str,
     catch: str,
     *,
     next_state: str = "",
     assign: Mapping[str, object] | None = None,
 ) -> State:
     """Return a task inside a Map, which ends the iteration without ``next_state``; errors are in ``$failure``."""
-    state = task(integration, arguments, partition=partition, next_state=next_state, catch=catch, assign=assign)
-    state["Catch"][0]["Assign"] = _FAILURE
+    state = task(integration, arguments, next_state=next_state, catch=catch, assign=assign)
     if not next_state:
         del state["Next"]
         state["End"] = True
-    return state
+    return on_error(state, failure=CAUGHT)
 
 
-def _each(
-    requests: str, states: dict[str, State], start: str, next_state: str, *, failed: str = "ScalingFailed"
-) -> State:
+def _each(requests: str, states: dict[str, State], next_state: str, *, failed: str = "ScalingFailed") -> State:
     """Return a Map that processes requests of ``$plan.scaling`` sequentially."""
-    return {
-        "Type": "Map",
-        "Items": f"{{% [$plan.scaling.{requests}] %}}",
-        "MaxConcurrency": 1,
-        "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": start, "States": states},
-        "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"caught": CAUGHT}, "Output": {}, "Next": failed}],
-        "Output": {},
-        "Next": next_state,
-    }
+    return each(f"{{% [$plan.scaling.{requests}] %}}", states, next_state=next_state, catch=failed)

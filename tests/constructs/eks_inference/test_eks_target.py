@@ -32,7 +32,7 @@ BAKE = cdk.Duration.minutes(5)
 SLOT = "arn:aws:lambda:us-east-1:123456789012:function:slot"
 FORECAST_TARGET = EksTarget(endpoint_name="demand-forecast", slot_arn=SLOT)
 FUNCTION_ARN = "arn:aws:lambda:us-east-1:123456789012:function"
-SLOT_GOLDEN = SlotGolden(f"{FUNCTION_ARN}:golden", "demand-forecast", "aws")
+SLOT_GOLDEN = SlotGolden(f"{FUNCTION_ARN}:golden", "demand-forecast")
 
 
 def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
 
 MACHINE = machine()
 STATES: dict[str, Any] = MACHINE["States"]
-FIRST, OWN = TARGET.steps(rollout=ROLLOUT, golden_arn=None, verdict_arn=f"{FUNCTION}:verdict", partition="aws")
+FIRST, OWN = TARGET.steps(rollout=ROLLOUT, golden_arn=None, verdict_arn=f"{FUNCTION}:verdict")
 
 
 def reached(start: str, *, stop: frozenset[str] = frozenset()) -> set[str]:
@@ -282,7 +282,7 @@ def test_the_lock_outlives_the_start_of_the_pods() -> None:
 
 def test_what_cannot_be_recorded_is_put_back() -> None:
     """The states after a failed record restore the weights."""
-    first, states = FORECAST_TARGET.unrecorded(next_state="Unlock", partition="aws")
+    first, states = FORECAST_TARGET.unrecorded(next_state="Unlock")
     assert first in states
     assert states["PutBackUnrecorded"]["Resource"].endswith(":modifyRule")
 
@@ -313,6 +313,6 @@ def test_a_service_without_golden_requests_has_no_state_for_them(golden: str | N
     """Compares calls from the first step on."""
     target = EksTarget(endpoint_name="demand-forecast", slot_arn=f"{FUNCTION_ARN}:slot")
     rollout = RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=10)
-    _, states = target.steps(rollout=rollout, golden_arn=golden, verdict_arn=f"{FUNCTION_ARN}:verdict", partition="aws")
+    _, states = target.steps(rollout=rollout, golden_arn=golden, verdict_arn=f"{FUNCTION_ARN}:verdict")
     assert ("CheckGolden" in states, "AskAgain" in states, "NotGolden" in states) == (more, more, more)
     assert (states["AssertWeights"]["Assign"]["since"] == COMPARED_SINCE) is more

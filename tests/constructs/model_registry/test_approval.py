@@ -37,7 +37,7 @@ VARIABLES = {
 
 
 def _machine(integration: str, arguments: object) -> dict[str, object]:
-    state = task(integration, arguments, partition="aws", next_state="End", catch="End")
+    state = task(integration, arguments, next_state="End", catch="End")
     return {
         "QueryLanguage": "JSONata",
         "StartAt": "Call",

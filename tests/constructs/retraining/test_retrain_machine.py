@@ -145,7 +145,6 @@ def test_a_package_carries_all_that_an_approval_is_bound_to(is_automatic: bool):
         Registration(
             group_name="g", image_uri="i", code_sha256="c", is_automatic=is_automatic, waiting_message={"Message": "m"}
         ),
-        partition="aws",
     )
     arguments = states["Register"]["Arguments"]
     assert arguments["ModelApprovalStatus"] == "PendingManualApproval"
@@ -159,16 +158,16 @@ def test_a_package_carries_all_that_an_approval_is_bound_to(is_automatic: bool):
 def test_a_chat_hears_of_what_waits_and_a_lost_message_changes_nothing():
     """The chat message follows the one to people, whether that was sent or not; without a chat there is no such state."""
     reported = replace(PLAN, waiting_notification={"TopicArn": "t", "Message": "m"})
-    states = registration_states(reported, partition="aws")
+    states = registration_states(reported)
     for name, after in (("TellPeople", "TellChat"), ("TellChat", "Registered")):
         assert (states[name]["Next"], {catch["Next"] for catch in states[name]["Catch"]}) == (after, {after})
     assert states["TellChat"]["Arguments"] == reported.waiting_notification
-    assert "TellChat" not in registration_states(PLAN, partition="aws")
+    assert "TellChat" not in registration_states(PLAN)
 
 
 def test_the_policys_approval_names_its_binding():
     """Preflight compares the binding with the package."""
-    description = registration_states(PLAN, partition="aws")["Approve"]["Arguments"]["ApprovalDescription"]
+    description = registration_states(PLAN)["Approve"]["Arguments"]["ApprovalDescription"]
     assert description.startswith("{% 'approved by policy: '")
     assert "[binding ' & $gate.container_sha256" in description
 

@@ -10,7 +10,7 @@ from mlops_constructs.rollout.candidate_states import (
 )
 from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, TURNED_DOWN
 
-FIRST, STATES = rehearsal_states(golden_arn="arn:golden", next_state="Next", partition="aws")
+FIRST, STATES = rehearsal_states(golden_arn="arn:golden", next_state="Next")
 OUT = {"Next", TURNED_DOWN, FAILED}
 
 
@@ -19,12 +19,11 @@ FIRST_SHADOW, SHADOW_STATES = shadow_states(
     verdict_arn="arn:verdict",
     limit=3600,
     next_state="Next",
-    partition="aws",
     answers_arn="arn:answers",
 )
 OUT_OR_CAUGHT = {"Next", TURNED_DOWN, FAILED, "Caught"}
-(_, IN_BAKE), BAKE = bake_states(golden_arn="arn:golden", endpoint_name="e", next_state="Next", partition="aws")
-AT_END, END = promotion_states(golden_arn="arn:golden", endpoint_name="e", partition="aws")
+(_, IN_BAKE), BAKE = bake_states(golden_arn="arn:golden", endpoint_name="e", next_state="Next")
+AT_END, END = promotion_states(golden_arn="arn:golden", endpoint_name="e")
 
 
 def reached(start: str, without: str | None = None) -> set[str]:
@@ -58,7 +57,7 @@ def test_only_what_passed_goes_on():
 
 def test_a_synthetic_call_that_fails_changes_nothing():
     """Alarms evaluate the calls."""
-    _, states = synthetic_states(golden_arn="arn:golden", endpoint_name="e", next_state="Next", partition="aws")
+    _, states = synthetic_states(golden_arn="arn:golden", endpoint_name="e", next_state="Next")
     ((_, call),) = tasks({"States": states})
     assert call["Next"] == call["Catch"][0]["Next"] == "Next"
     assert "Assign" not in call["Catch"][0]

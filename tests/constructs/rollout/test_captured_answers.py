@@ -15,9 +15,9 @@ from mlops_constructs.rollout.captured_answers import (
 )
 from mlops_runtime.contracts.serving import CaptureSpec
 
-ARM, BAKE = captured_body_states(answers_arn="arn:answers", maximum=28800, next_state="Next", partition="aws")
-FIRST, LAST = last_body_states(answers_arn="arn:answers", next_state="Next", partition="aws")
-FIRST_PAIR_STATE, PAIR_STATES = pair_states(answers_arn="arn:answers", partition="aws")
+ARM, BAKE = captured_body_states(answers_arn="arn:answers", maximum=28800, next_state="Next")
+FIRST, LAST = last_body_states(answers_arn="arn:answers", next_state="Next")
+FIRST_PAIR_STATE, PAIR_STATES = pair_states(answers_arn="arn:answers")
 
 
 def statements(capture: CaptureSpec) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def test_captures_are_read_every_few_minutes() -> None:
     later = {"bodies_at": "{% $toMillis($now()) + 480000 %}"}
     assert BAKE["AskBodies"]["Assign"] == {"bodies": "{% $states.result.Payload %}", **later}
     assert BAKE["AskBodies"]["Catch"][-1]["Assign"] == later
-    _, short = captured_body_states(answers_arn="arn:answers", maximum=1800, next_state="Next", partition="aws")
+    _, short = captured_body_states(answers_arn="arn:answers", maximum=1800, next_state="Next")
     assert "120000" in short["AskBodies"]["Assign"]["bodies_at"]
 
 

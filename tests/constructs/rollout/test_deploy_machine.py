@@ -43,7 +43,7 @@ QUOTA_MACHINE: dict[str, Any] = {
     "StartAt": "Start",
     "States": {
         "Start": assign("IsHeldToQuotas", request="{% $states.input %}", quotas=NO_QUOTAS, page=""),
-        **quota_states(INSTANCE_TYPES, next_state="Done", partition="aws"),
+        **quota_states(INSTANCE_TYPES, next_state="Done"),
         "Done": {"Type": "Pass", "Output": "{% $quotas %}", "End": True},
     },
 }

@@ -3,7 +3,7 @@
 from mlops_constructs._state_machine import successors
 from mlops_constructs.rollout.probation_states import alarm_states, schedule_states
 
-FIRST, ALARM = alarm_states(endpoint_name="e", verdict_arn="arn:verdict", next_state="Record", partition="aws")
+FIRST, ALARM = alarm_states(endpoint_name="e", verdict_arn="arn:verdict", next_state="Record")
 
 
 def test_every_state_leads_to_the_record():
@@ -17,6 +17,6 @@ def test_every_state_leads_to_the_record():
 
 def test_the_schedule_keeps_nothing_back():
     """It is enabled by name; failures are ignored, as the next execution enables it."""
-    first, states = schedule_states(endpoint_name="e", next_state="CleanUp", partition="aws")
+    first, states = schedule_states(endpoint_name="e", next_state="CleanUp")
     (state,) = states.values()
     assert (first, state["Arguments"], set(successors(state))) == ("Watch", {"Name": "e-probation"}, {"CleanUp"})

@@ -23,7 +23,7 @@ from mlops_constructs import RolloutChecks, RolloutPolicy, SageMakerTarget, Shad
 from mlops_constructs._state_machine import successors, tasks
 from mlops_constructs.rollout.sagemaker_target import clean_up_states, recovery_states
 
-FIRST, STATES = clean_up_states(endpoint_name="e", next_state="Unlock", partition="aws")
+FIRST, STATES = clean_up_states(endpoint_name="e", next_state="Unlock")
 
 
 MACHINE = machine()
@@ -138,7 +138,7 @@ def test_an_approval_removes_it_first_and_makes_it_anew(recover: Any, aws_error:
 
 def test_one_that_cannot_be_deleted_is_given_up():
     """Stops after 15 minutes and creates nothing."""
-    _, states = recovery_states(endpoint_name=NAME, next_state="CreateModel", partition="aws")
+    _, states = recovery_states(endpoint_name=NAME, next_state="CreateModel")
     (late,) = states["IsRemovedLate"]["Choices"]
     assert (late["Condition"], late["Next"]) == ("{% $toMillis($now()) > $deadline %}", "RemovalFailed")
     assert "within 900 s" in states["RemovalFailed"]["Assign"]["reason"]
@@ -161,7 +161,7 @@ def test_scaling_that_the_dead_one_took_back_is_registered_again(recover: Any):
 
 def test_what_nobody_left_begins_where_it_always_did():
     """Other plans run as if there were no recovery."""
-    first, states = recovery_states(endpoint_name=NAME, next_state="CreateModel", partition="aws")
+    first, states = recovery_states(endpoint_name=NAME, next_state="CreateModel")
     assert states[first]["Default"] == "CreateModel"
 
 
@@ -245,4 +245,4 @@ def test_a_shadow_takes_its_bake_and_two_updates():
 
 def test_what_cannot_be_recorded_stays():
     """The next execution accepts what SageMaker's alarms have evaluated."""
-    assert target(2).unrecorded(next_state="Unlock", partition="aws") == ("Unlock", {})
+    assert target(2).unrecorded(next_state="Unlock") == ("Unlock", {})

@@ -53,8 +53,8 @@ def machine(first: str, states: dict[str, State]) -> dict[str, Any]:
     }
 
 
-REGISTER = machine(*register_scaling_states(next_state="After", partition="aws"))
-DEREGISTER = machine(*deregister_scaling_states(next_state="After", partition="aws"))
+REGISTER = machine(*register_scaling_states(next_state="After"))
+DEREGISTER = machine(*deregister_scaling_states(next_state="After"))
 MACHINES = {"register": REGISTER, "deregister": DEREGISTER}
 
 
