@@ -17,7 +17,7 @@ from aws_cdk.interfaces import aws_events as events_interfaces
 
 from constructs import Construct, IConstruct, IValidation
 from mlops_constructs._assets import RUNTIME, lambda_code
-from mlops_constructs._roles import key_statement, log_statement, service_role
+from mlops_constructs._roles import allow, key_statement, log_statement, service_role
 from mlops_constructs._stack_values import stack_of
 from mlops_constructs._unit_resources import define_log_group
 from mlops_constructs._validation import check_duration, check_range, raise_if_any
@@ -99,7 +99,7 @@ def define_function(
     log_group = define_log_group(scope, f"{id}Logs", business_unit=business_unit)
     own_statements = [
         log_statement(log_group),
-        iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[business_unit.dead_letter_queue.queue_arn]),
+        allow("sqs:SendMessage", business_unit.dead_letter_queue.queue_arn),
         # the queue of dead letters and the environment are encrypted with the unit's key
         key_statement(business_unit.key, services=["lambda", "sqs"]),
     ]
@@ -403,11 +403,8 @@ def define_queue_consumer(
         dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=MAXIMUM_RECEIVES),
         removal_policy=cdk.RemovalPolicy.DESTROY,
     )
-    consume = iam.PolicyStatement(
-        # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-lambda-function-trigger.html
-        actions=["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
-        resources=[queue.queue_arn],
-    )
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-lambda-function-trigger.html
+    consume = allow(["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], queue.queue_arn)
     function = define_function(
         scope,
         id,

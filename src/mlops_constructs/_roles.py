@@ -32,6 +32,9 @@ _RENDERED_LENGTHS = {"AWS::Partition": 10, "AWS::Region": 14, "AWS::AccountId": 
 _RENDERED_ARN = 110
 _RENDERED_NAME = 64
 
+# condition of writes that overwrite nothing: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+WRITES_ONCE = {"Null": {"s3:if-none-match": "false"}}
+
 SERVICE = "sagemaker.amazonaws.com"
 # SageMaker places containers in a VPC with the role of the job or model.
 # https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html#sagemaker-roles-createmodel-perms
@@ -255,6 +258,30 @@ def source_conditions(scope: IConstruct, service: str, source_arn: str | None = 
     return conditions
 
 
+def allow(
+    actions: str | Sequence[str], *resources: str, conditions: Mapping[str, object] | None = None
+) -> iam.PolicyStatement:
+    """Return a statement that allows an action, or several, on resources.
+
+    Args:
+        actions: Actions, named in full.
+        resources: ARNs, or ``*`` for actions without a resource type.
+        conditions: Conditions by operator. Default: none.
+    """
+    named = [actions] if isinstance(actions, str) else list(actions)
+    return iam.PolicyStatement(actions=named, resources=list(resources), conditions=conditions)
+
+
+def allow_listing(bucket_arn: str, prefixes: str | Sequence[str]) -> iam.PolicyStatement:
+    """Return a statement that allows listing the keys of a bucket below prefixes."""
+    return allow("s3:ListBucket", bucket_arn, conditions={"StringLike": {"s3:prefix": prefixes}})
+
+
+def allow_metrics(namespace: str) -> iam.PolicyStatement:
+    """Return a statement that allows publishing metrics in one namespace."""
+    return allow("cloudwatch:PutMetricData", "*", conditions={"StringEquals": {"cloudwatch:namespace": namespace}})
+
+
 def key_statement(
     key: kms.IKey, *, services: Sequence[str], actions: Sequence[str] = ("kms:Decrypt", "kms:GenerateDataKey")
 ) -> iam.PolicyStatement:
@@ -270,9 +297,9 @@ def key_statement(
     stack = stack_values(key)
     home = f"{stack.region}.{stack.url_suffix}"
     hosts = [f"{service}.{home}" for service in sorted(services)]
-    return iam.PolicyStatement(
-        actions=sorted(actions),
-        resources=[_key_arn(key)],
+    return allow(
+        sorted(actions),
+        _key_arn(key),
         conditions={"StringEquals": {"kms:ViaService": hosts if len(hosts) > 1 else hosts[0]}},
     )
 
@@ -305,27 +332,21 @@ def grant_statements(grantee: iam.IGrantable, statements: Sequence[iam.PolicySta
 
 def log_statement(log_group: logs.ILogGroup) -> iam.PolicyStatement:
     """Return a statement that allows writing to one log group."""
-    return iam.PolicyStatement(
-        actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
-    )
+    return allow(["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
 
 
 def put_events_statement(business_unit: IBusinessUnit) -> iam.PolicyStatement:
     """Allow events of this unit on its bus: not another unit's, and no requests, whose source is the caller."""
-    return iam.PolicyStatement(
-        actions=["events:PutEvents"],
-        resources=[business_unit.bus.event_bus_arn],
+    return allow(
+        "events:PutEvents",
+        business_unit.bus.event_bus_arn,
         conditions={"StringEquals": {"events:source": event_source(business_unit.name)}},
     )
 
 
 def pass_role_statement(role: iam.IRole, *, service: str) -> iam.PolicyStatement:
     """Return a statement that allows passing one role to one service principal."""
-    return iam.PolicyStatement(
-        actions=["iam:PassRole"],
-        resources=[role.role_arn],
-        conditions={"StringEquals": {"iam:PassedToService": service}},
-    )
+    return allow("iam:PassRole", role.role_arn, conditions={"StringEquals": {"iam:PassedToService": service}})
 
 
 @jsii.implements(IValidation)
@@ -450,7 +471,7 @@ def describe_alarms_statement() -> iam.PolicyStatement:
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
     """
-    return iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms"], resources=["*"])
+    return allow("cloudwatch:DescribeAlarms", "*")
 
 
 def container_statements(
@@ -484,20 +505,11 @@ def container_statements(
         for name in (log_group, *more_logs)
     ]
     return [
-        *([iam.PolicyStatement(actions=list(_NETWORK), resources=["*"])] if is_networked else []),
+        *([allow(_NETWORK, "*")] if is_networked else []),
         # IAM evaluates the stream's ARN, whose stream name is empty when a request names no stream
-        iam.PolicyStatement(
-            actions=list(_OF_GROUP), resources=[arn for group in groups for arn in (group, f"{group}:log-stream:")]
-        ),
-        iam.PolicyStatement(
-            actions=list(_OF_STREAM),
-            resources=[f"{group}:log-stream:{stream}" for group in groups for stream in streams],
-        ),
-        iam.PolicyStatement(
-            actions=["cloudwatch:PutMetricData"],
-            resources=["*"],
-            conditions={"StringEquals": {"cloudwatch:namespace": namespace}},
-        ),
+        allow(_OF_GROUP, *(arn for group in groups for arn in (group, f"{group}:log-stream:"))),
+        allow(_OF_STREAM, *(f"{group}:log-stream:{stream}" for group in groups for stream in streams)),
+        allow_metrics(namespace),
     ]
 
 

@@ -8,7 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
-from mlops_constructs._roles import service_role
+from mlops_constructs._roles import allow, service_role
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._unit_resources import define_log_group
 from mlops_constructs._validation import raise_if_any
@@ -321,7 +321,7 @@ def define_machine(
         f"{id}Role",
         service="states.amazonaws.com",
         statements=[
-            iam.PolicyStatement(actions=[*_LOG_DELIVERY, *_TRACING], resources=["*"]),
+            allow([*_LOG_DELIVERY, *_TRACING], "*"),
             *_encryption(scope, business_unit.key.key_arn),
             *statements,
         ],
@@ -355,16 +355,10 @@ def _encryption(scope: Construct, key_arn: str) -> list[iam.PolicyStatement]:
     machines = stack.format_arn(service="states", resource="stateMachine", resource_name="*", arn_format=colon)
     logs = stack.format_arn(service="logs", resource="*", arn_format=cdk.ArnFormat.NO_RESOURCE_NAME)
     return [
-        iam.PolicyStatement(
-            actions=list(_KEY_USE),
-            resources=[key_arn],
-            conditions={"StringLike": {"kms:EncryptionContext:aws:states:stateMachineArn": machines}},
+        allow(
+            _KEY_USE, key_arn, conditions={"StringLike": {"kms:EncryptionContext:aws:states:stateMachineArn": machines}}
         ),
-        iam.PolicyStatement(
-            actions=["kms:GenerateDataKey"],
-            resources=[key_arn],
-            conditions={"StringLike": {"kms:EncryptionContext:SourceArn": logs}},
-        ),
+        allow("kms:GenerateDataKey", key_arn, conditions={"StringLike": {"kms:EncryptionContext:SourceArn": logs}}),
     ]
 
 

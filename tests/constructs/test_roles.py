@@ -18,6 +18,9 @@ from mlops_constructs._roles import (
     SERVICE,
     ServiceRole,
     alarm_arn,
+    allow,
+    allow_listing,
+    allow_metrics,
     container_statements,
     describe_alarms_statement,
     key_statement,
@@ -54,6 +57,45 @@ def _role(unit: BusinessUnit, *statements: iam.PolicyStatement, wildcard_reason:
         description="test",
         wildcard_reason=wildcard_reason,
     )
+
+
+def test_statements_name_actions_resources_and_conditions() -> None:
+    """One action or several; prefixes are rendered as they are given."""
+    found = [
+        allow("s3:GetObject", "arn:a", "arn:b"),
+        allow(("s3:GetObject", "s3:PutObject"), "*", conditions={"Bool": {"aws:SecureTransport": "true"}}),
+        allow_listing("arn:a", "models/*"),
+        allow_listing("arn:a", ["models/*", "gates/*"]),
+        allow_metrics("demand"),
+    ]
+
+    assert [statement.to_statement_json() for statement in found] == [
+        {"Action": "s3:GetObject", "Effect": "Allow", "Resource": ["arn:a", "arn:b"]},
+        {
+            "Action": ["s3:GetObject", "s3:PutObject"],
+            "Condition": {"Bool": {"aws:SecureTransport": "true"}},
+            "Effect": "Allow",
+            "Resource": "*",
+        },
+        {
+            "Action": "s3:ListBucket",
+            "Condition": {"StringLike": {"s3:prefix": "models/*"}},
+            "Effect": "Allow",
+            "Resource": "arn:a",
+        },
+        {
+            "Action": "s3:ListBucket",
+            "Condition": {"StringLike": {"s3:prefix": ["models/*", "gates/*"]}},
+            "Effect": "Allow",
+            "Resource": "arn:a",
+        },
+        {
+            "Action": "cloudwatch:PutMetricData",
+            "Condition": {"StringEquals": {"cloudwatch:namespace": "demand"}},
+            "Effect": "Allow",
+            "Resource": "*",
+        },
+    ]
 
 
 def _acknowledged(scope: cdk.Stack) -> dict[str, list[str]]:

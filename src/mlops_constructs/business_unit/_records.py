@@ -8,7 +8,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
-from mlops_constructs._roles import grant_statements, key_statement
+from mlops_constructs._roles import allow, grant_statements, key_statement
 from mlops_constructs._unit_resources import define_bucket, mark_state
 from mlops_constructs.business_unit.unit_permissions import RECORDER_TAG, define_pause_key, define_signing_key
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -45,7 +45,7 @@ class AuditRecords:
         """Return the permissions to write, sign and publish the records of one chain."""
         passports = self.bucket.arn_for_objects(f"passports/{name}/*")
         return [
-            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[*self._objects(name), passports]),
+            allow(["s3:GetObject", "s3:PutObject"], *self._objects(name), passports),
             key_statement(self._unit.key, services=["s3"]),
             sign_statement(self.signing_key),
         ]
@@ -92,7 +92,7 @@ class DefinedRecords(AuditRecords):
     def pause_statements(self) -> list[iam.PolicyStatement]:
         """Return the permissions to write, sign and publish the records of the unit's own chain."""
         return [
-            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=self._objects(self._unit.name)),
+            allow(["s3:GetObject", "s3:PutObject"], *self._objects(self._unit.name)),
             sign_statement(self.pause_key),
         ]
 
@@ -100,13 +100,9 @@ class DefinedRecords(AuditRecords):
         """Grant listing and reading all records, seals, published heads and public keys."""
         buckets = (self.bucket, self.heads)
         statements = [
-            iam.PolicyStatement(
-                actions=["kms:GetPublicKey"], resources=[self.signing_key.key_arn, self.pause_key.key_arn]
-            ),
-            iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn for bucket in buckets]),
-            iam.PolicyStatement(
-                actions=["s3:GetObject"], resources=[bucket.arn_for_objects("*") for bucket in buckets]
-            ),
+            allow("kms:GetPublicKey", self.signing_key.key_arn, self.pause_key.key_arn),
+            allow("s3:ListBucket", *(bucket.bucket_arn for bucket in buckets)),
+            allow("s3:GetObject", *(bucket.arn_for_objects("*") for bucket in buckets)),
             key_statement(self._unit.key, services=["s3"], actions=["kms:Decrypt"]),
         ]
         return grant_statements(grantee, statements)
@@ -114,8 +110,4 @@ class DefinedRecords(AuditRecords):
 
 def sign_statement(key: kms.IKey) -> iam.PolicyStatement:
     """Return a statement that allows signing with a key, with the only algorithm that verifiers accept."""
-    return iam.PolicyStatement(
-        actions=["kms:Sign"],
-        resources=[key.key_arn],
-        conditions={"StringEquals": {"kms:SigningAlgorithm": ALGORITHM}},
-    )
+    return allow("kms:Sign", key.key_arn, conditions={"StringEquals": {"kms:SigningAlgorithm": ALGORITHM}})

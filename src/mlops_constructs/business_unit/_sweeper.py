@@ -11,7 +11,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._functions import define_custom_resource, define_function
-from mlops_constructs._roles import as_list, shared_policy
+from mlops_constructs._roles import allow, as_list, shared_policy
 from mlops_constructs._stack_values import stack_of
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -115,7 +115,7 @@ class Sweeper(Construct):
         policy = shared_policy(
             registry,
             "SweepPolicy",
-            statements=[iam.PolicyStatement(actions=list(_PACKAGE_ACTIONS), resources=[group_arn, packages_arn])],
+            statements=[allow(_PACKAGE_ACTIONS, group_arn, packages_arn)],
             # a new description replaces the policy, so that the policy of a renamed registry exists until its group is deleted
             description=f"Deletes the packages of {group_name}",
             wildcard_reason=_PACKAGE_REASON,
@@ -171,8 +171,8 @@ class Sweeper(Construct):
 
 def _own_statements(bucket: s3.Bucket) -> list[iam.PolicyStatement]:
     return [
-        iam.PolicyStatement(actions=list(_BUCKET_ACTIONS), resources=[bucket.bucket_arn]),
-        iam.PolicyStatement(actions=list(_OBJECT_ACTIONS), resources=[bucket.arn_for_objects("*")]),
+        allow(_BUCKET_ACTIONS, bucket.bucket_arn),
+        allow(_OBJECT_ACTIONS, bucket.arn_for_objects("*")),
     ]
 
 

@@ -11,7 +11,7 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._roles import key_statement
+from mlops_constructs._roles import allow, key_statement
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import ValidationError
 from mlops_constructs.business_unit._records import DefinedRecords
@@ -75,7 +75,7 @@ def automation_environment(unit: str, *, table: dynamodb.ITable, freeze: str) ->
 def automation_statements(table: dynamodb.ITable, *, key: kms.IKey) -> list[iam.PolicyStatement]:
     """Return the permissions to read the unit's item in the automation table."""
     return [
-        iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
+        allow("dynamodb:GetItem", table.table_arn),
         key_statement(key, services=["dynamodb"], actions=["kms:Decrypt"]),
     ]
 

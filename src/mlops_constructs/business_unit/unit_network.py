@@ -11,7 +11,7 @@ from aws_cdk import aws_iam as iam
 
 from constructs import Construct, DependencyGroup, IConstruct
 from mlops_constructs._arguments import checked
-from mlops_constructs._roles import service_role
+from mlops_constructs._roles import allow, service_role
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import define_log_group
 from mlops_constructs._validation import ValidationError, check_pattern, check_range, is_known, raise_if_any
@@ -388,10 +388,7 @@ def _add_flow_logs(scope: Construct, vpc: ec2.IVpc, business_unit: IBusinessUnit
         business_unit=business_unit,
         description="Writes the network's flow logs",
         statements=[
-            iam.PolicyStatement(
-                actions=["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-                resources=[log_group.log_group_arn],
-            )
+            allow(["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"], log_group.log_group_arn)
         ],
     )
     flow_log = ec2.CfnFlowLog(

@@ -11,7 +11,7 @@ from aws_cdk import aws_kms as kms
 
 from constructs import Construct
 from mlops_constructs._functions import NETWORK_ACTIONS, TRACING_ACTIONS
-from mlops_constructs._roles import shared_policy
+from mlops_constructs._roles import allow, shared_policy
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.model_registry.package_permissions import approvals_denied
@@ -373,7 +373,7 @@ def define_function_policy(scope: Construct, id: str) -> iam.ManagedPolicy:
         description="Network interfaces and traces of the unit's functions",
         wildcard_reason=_FUNCTION_REASON,
         statements=[
-            iam.PolicyStatement(actions=[*NETWORK_ACTIONS, *TRACING_ACTIONS], resources=["*"]),
+            allow([*NETWORK_ACTIONS, *TRACING_ACTIONS], "*"),
             iam.PolicyStatement(
                 effect=iam.Effect.DENY,
                 actions=list(NETWORK_ACTIONS),

@@ -9,7 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 from mlops_constructs._assets import RUNTIME, lambda_code, layer
 from mlops_constructs._functions import ARCHITECTURE, NETWORK_ACTIONS, TRACING_ACTIONS, UNRESERVED
-from mlops_constructs._roles import ServiceRole, key_statement, log_statement, shared_policy
+from mlops_constructs._roles import ServiceRole, allow, key_statement, log_statement, shared_policy
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import define_log_group
 from mlops_constructs.compliance import acknowledge_family
@@ -48,7 +48,7 @@ def define_console_function(
         description=description,
         wildcard_reason=_LOGS,
         statements=[
-            iam.PolicyStatement(actions=list(TAKE), resources=[role.role_arn for role in roles.values()]),
+            allow(TAKE, *(role.role_arn for role in roles.values())),
             log_statement(log_group),
             # its environment is encrypted with the unit's key
             key_statement(business_unit.key, services=["lambda"], actions=["kms:Decrypt"]),

@@ -8,11 +8,11 @@ from aws_cdk import aws_apigateway as gateway
 from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_cloudfront_origins as origins
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._functions import define_custom_resource, define_function
+from mlops_constructs._roles import allow
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._unit_resources import define_page_bucket
 from mlops_constructs.compliance import acknowledge
@@ -140,7 +140,7 @@ def publish_pages(
         folder="console_pages",
         description="Puts the console's pages into their bucket",
         environment={"BUCKET": hosting.bucket.bucket_name},
-        statements=[iam.PolicyStatement(actions=["s3:PutObject"], resources=[hosting.bucket.arn_for_objects("*")])],
+        statements=[allow("s3:PutObject", hosting.bucket.arn_for_objects("*"))],
         timeout=cdk.Duration.minutes(2),
         files={FILES: document.text},
         wildcard_reason=_PUBLICATION,

@@ -14,6 +14,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._platform_rules import rule_problems
+from mlops_constructs._roles import allow
 from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import ValidationError, check_pattern, is_known, raise_if_any
 from mlops_constructs._warnings import PLAIN_HTTP, warn
@@ -446,7 +447,7 @@ class EksInferenceService(ServiceMetrics):
     def _read_models_of(self, pipeline: str) -> None:
         """Let sessions of pods read the models that a pipeline of another name registers, as their role allows."""
         models = self._unit.artifacts.arn_for_objects(f"models/{pipeline}/*")
-        self._session.add_statements(iam.PolicyStatement(actions=["s3:GetObject"], resources=[models]))
+        self._session.add_statements(allow("s3:GetObject", models))
 
     def _slot_objects(self) -> list[Ref]:
         kinds = ((self._cluster.binding_api, "TargetGroupBinding"), *_SLOT_KINDS)

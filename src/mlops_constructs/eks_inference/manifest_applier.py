@@ -19,7 +19,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 
 from constructs import Construct
 from mlops_constructs._functions import define_custom_resource, define_function
-from mlops_constructs._roles import key_statement, shared_policy
+from mlops_constructs._roles import allow, key_statement, shared_policy
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs.eks_inference.eks_cluster import EksCluster
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -130,9 +130,7 @@ def define_bootstrap(
         environment={"ADMIN_POLICY_ARN": policy_arn, "AUDIT_BUCKET": audit.bucket_name},
         statements=[
             describe_statement(cluster),
-            iam.PolicyStatement(
-                actions=["s3:PutObject"], resources=[audit.arn_for_objects(f"access/{cluster.name}/*")]
-            ),
+            allow("s3:PutObject", audit.arn_for_objects(f"access/{cluster.name}/*")),
             key_statement(business_unit.key, services=["s3"]),
         ],
         timeout=_TIMEOUT,
@@ -151,17 +149,11 @@ def define_bootstrap(
         description=f"Access of an administrator to {cluster.name}, for the function's own role while it works",
         wildcard_reason=_ENTRY_REASON,
         statements=[
-            iam.PolicyStatement(
-                actions=["eks:CreateAccessEntry"],
-                resources=[cluster.arn],
-                conditions={"StringEquals": {"eks:principalArn": role.role_arn}},
+            allow(
+                "eks:CreateAccessEntry", cluster.arn, conditions={"StringEquals": {"eks:principalArn": role.role_arn}}
             ),
-            iam.PolicyStatement(
-                actions=["eks:AssociateAccessPolicy"],
-                resources=[entries],
-                conditions={"StringEquals": {"eks:policyArn": policy_arn}},
-            ),
-            iam.PolicyStatement(actions=["eks:DeleteAccessEntry", "eks:DescribeAccessEntry"], resources=[entries]),
+            allow("eks:AssociateAccessPolicy", entries, conditions={"StringEquals": {"eks:policyArn": policy_arn}}),
+            allow(["eks:DeleteAccessEntry", "eks:DescribeAccessEntry"], entries),
         ],
     )
     policy.attach_to_role(role)
@@ -246,7 +238,7 @@ def define_reader(
 
 def describe_statement(cluster: EksCluster) -> iam.PolicyStatement:
     """Return the permission to read a cluster's API endpoint."""
-    return iam.PolicyStatement(actions=["eks:DescribeCluster"], resources=[cluster.arn])
+    return allow("eks:DescribeCluster", cluster.arn)
 
 
 def access_policy_arn(name: str) -> str:

@@ -9,7 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 
 from constructs import Construct
 from mlops_constructs._functions import define_function
-from mlops_constructs._roles import key_statement
+from mlops_constructs._roles import allow, key_statement
 from mlops_constructs._stack_values import stack_of
 from mlops_constructs.eks_inference.eks_cluster import EksCluster
 from mlops_constructs.eks_inference.manifest_applier import describe_statement
@@ -46,7 +46,7 @@ def look_statements(cluster: EksCluster) -> list[iam.PolicyStatement]:
         cluster: The cluster; the function's access entry limits what it can read there.
     """
     # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html: no resource type
-    rules = iam.PolicyStatement(actions=["elasticloadbalancing:DescribeRules"], resources=["*"])
+    rules = allow("elasticloadbalancing:DescribeRules", "*")
     return [rules, describe_statement(cluster)]
 
 
@@ -82,7 +82,7 @@ def define_slot_function(
             **environment,
         },
         statements=[
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[specs]),
+            allow("s3:GetObject", specs),
             key_statement(business_unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
             *look_statements(cluster),
         ],
@@ -99,4 +99,4 @@ def read_lock(function: lambda_.Function, *, table: dynamodb.ITable) -> None:
         table: The rollout table.
     """
     function.add_environment("ROLLOUT_TABLE", table.table_name)
-    function.add_to_role_policy(iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]))
+    function.add_to_role_policy(allow("dynamodb:GetItem", table.table_arn))

@@ -10,6 +10,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 from mlops_constructs._roles import (
     ServiceRole,
+    allow,
     describe_alarms_statement,
     key_statement,
     put_events_statement,
@@ -72,13 +73,12 @@ class EksAccess(RolloutAccess):
         return [
             self._table("dynamodb:UpdateItem"),
             key_statement(unit.key, services=["dynamodb"]),
-            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=functions),
-            iam.PolicyStatement(actions=["elasticloadbalancing:ModifyRule"], resources=[self.rule_arn]),
+            allow("lambda:InvokeFunction", *functions),
+            allow("elasticloadbalancing:ModifyRule", self.rule_arn),
             # has no resource type
-            iam.PolicyStatement(actions=["elasticloadbalancing:DescribeTargetHealth"], resources=["*"]),
-            iam.PolicyStatement(
-                actions=["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
-                resources=self._made_alarms(),
+            allow("elasticloadbalancing:DescribeTargetHealth", "*"),
+            allow(
+                ["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"], *self._made_alarms()
             ),
             *self._watched(),
             describe_alarms_statement(),
@@ -100,18 +100,14 @@ class EksAccess(RolloutAccess):
             self._specs("s3:GetObject", "s3:PutObject"),
             *self.business_unit.audit_statements(self.endpoint_name),
             key_statement(self.business_unit.key, services=["dynamodb"]),
-            iam.PolicyStatement(
-                actions=["states:ListExecutions", "states:StartExecution"], resources=[machine.state_machine_arn]
-            ),
-            iam.PolicyStatement(actions=["states:StopExecution"], resources=[self._executions(machine)]),
+            allow(["states:ListExecutions", "states:StartExecution"], machine.state_machine_arn),
+            allow("states:StopExecution", self._executions(machine)),
             describe_alarms_statement(),
-            iam.PolicyStatement(
-                actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms(), self._probation_alarm()]
-            ),
+            allow("cloudwatch:DeleteAlarms", self._alarms(), self._probation_alarm()),
         ]
 
     def _package(self) -> iam.PolicyStatement:
-        return iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn])
+        return allow("sagemaker:DescribeModelPackage", self.registry.packages_arn)
 
 
 def define_pod_role(
@@ -159,13 +155,13 @@ def pod_statements(
         capture_bucket: Bucket of captures; ``None`` without capture.
     """
     models = business_unit.artifacts.arn_for_objects(f"models/{service_name}/*")
-    found = [iam.PolicyStatement(actions=["s3:GetObject"], resources=[models])]
+    found = [allow("s3:GetObject", models)]
     if capture_bucket is None:
         found.append(key_statement(business_unit.key, services=["s3"], actions=["kms:Decrypt"]))
     else:
         found.append(key_statement(business_unit.key, services=["s3"]))
         captures = capture_bucket.arn_for_objects(f"{CAPTURE_PREFIX}/{service_name}/*")
-        found.append(iam.PolicyStatement(actions=["s3:PutObject"], resources=[captures]))
+        found.append(allow("s3:PutObject", captures))
     return found
 
 

@@ -9,12 +9,11 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from constructs import Construct
 from mlops_constructs._functions import add_target, define_function
-from mlops_constructs._roles import key_statement
+from mlops_constructs._roles import allow, allow_metrics, key_statement
 from mlops_constructs.feature_store.table_grants import TableAccess
 from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -76,13 +75,9 @@ def define_freshness_function(
             "TABLES": json.dumps(list(tables.tables)),
         },
         statements=[
-            iam.PolicyStatement(actions=["glue:GetTable"], resources=tables.catalog_arns()),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=tables.objects("metadata/*")),
-            iam.PolicyStatement(
-                actions=["cloudwatch:PutMetricData"],
-                resources=["*"],
-                conditions={"StringEquals": {"cloudwatch:namespace": metric_namespace(business_unit.name)}},
-            ),
+            allow("glue:GetTable", *tables.catalog_arns()),
+            allow("s3:GetObject", *tables.objects("metadata/*")),
+            allow_metrics(metric_namespace(business_unit.name)),
             key_statement(business_unit.key, services=["s3"], actions=["kms:Decrypt"]),
         ],
         timeout=cdk.Duration.minutes(5),

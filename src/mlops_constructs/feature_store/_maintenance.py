@@ -11,6 +11,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._functions import add_target, define_function
+from mlops_constructs._roles import allow
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs.feature_store.store_access import ROWS_TABLE
 from mlops_constructs.feature_store.table_grants import TableAccess
@@ -87,13 +88,11 @@ def let_remove_leftovers(function: lambda_.Function, *, tables: TableAccess, set
     assert isinstance(policy, iam.ManagedPolicy)  # noqa: S101 - defined by service_role
     policy.add_statements(
         tables.names(),
-        iam.PolicyStatement(actions=["glue:DeleteTable"], resources=[*tables.catalog_arns()[:2], rows]),
-        iam.PolicyStatement(
-            actions=["s3:ListBucket", "s3:ListBucketVersions"],
-            resources=[sets.bucket_arn],
+        allow("glue:DeleteTable", *tables.catalog_arns()[:2], rows),
+        allow(
+            ["s3:ListBucket", "s3:ListBucketVersions"],
+            sets.bucket_arn,
             conditions={"StringLike": {"s3:prefix": "staged/*"}},
         ),
-        iam.PolicyStatement(
-            actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=[sets.arn_for_objects("staged/*")]
-        ),
+        allow(["s3:DeleteObject", "s3:DeleteObjectVersion"], sets.arn_for_objects("staged/*")),
     )

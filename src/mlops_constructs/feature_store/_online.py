@@ -13,7 +13,7 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 from mlops_constructs._assets import layer
 from mlops_constructs._functions import ARCHITECTURE, QueueConsumer, define_queue_consumer
-from mlops_constructs._roles import key_statement
+from mlops_constructs._roles import allow, key_statement
 from mlops_constructs._unit_resources import define_table
 from mlops_constructs.feature_store.table_grants import TableAccess
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -50,9 +50,9 @@ def read_online_statements(
         tables: Names of the feature tables whose rows may be read. Default: all.
     """
     return [
-        iam.PolicyStatement(
-            actions=["dynamodb:BatchGetItem"],
-            resources=[table.table_arn],
+        allow(
+            "dynamodb:BatchGetItem",
+            table.table_arn,
             conditions=_of_keys(None if tables is None else [f"{table}/*" for table in tables]),
         ),
         key_statement(key, services=["dynamodb"], actions=["kms:Decrypt"]),
@@ -73,18 +73,10 @@ def publish_online_statements(
     marks, generations = [f"{PUBLISHED}/{table}" for table in named], [f"{ERASED}/{table}" for table in named]
     written = None if tables is None else [*(f"{table}/*" for table in tables), *marks, *generations]
     return [
-        iam.PolicyStatement(
-            actions=["dynamodb:DeleteItem", "dynamodb:PutItem"],
-            resources=[table.table_arn],
-            conditions=_of_keys(written),
-        ),
+        allow(["dynamodb:DeleteItem", "dynamodb:PutItem"], table.table_arn, conditions=_of_keys(written)),
         # items that store the last published ingest and the last erasure; not rows
-        iam.PolicyStatement(
-            actions=["dynamodb:BatchGetItem"], resources=[table.table_arn], conditions=_of_keys([*marks, *generations])
-        ),
-        iam.PolicyStatement(
-            actions=["dynamodb:ConditionCheckItem"], resources=[table.table_arn], conditions=_of_keys(generations)
-        ),
+        allow("dynamodb:BatchGetItem", table.table_arn, conditions=_of_keys([*marks, *generations])),
+        allow("dynamodb:ConditionCheckItem", table.table_arn, conditions=_of_keys(generations)),
         key_statement(key, services=["dynamodb"]),
     ]
 
@@ -92,14 +84,10 @@ def publish_online_statements(
 def forget_online_statements(table: dynamodb.ITable, key: kms.IKey) -> list[iam.PolicyStatement]:
     """Return the permissions to delete an entity, also by a part of its key, which requires a scan."""
     return [
-        iam.PolicyStatement(actions=["dynamodb:DeleteItem", "dynamodb:Scan"], resources=[table.table_arn]),
+        allow(["dynamodb:DeleteItem", "dynamodb:Scan"], table.table_arn),
         # rejects publishers that read before the erasure, and marks ingests since the tables were rewritten as unpublished
-        iam.PolicyStatement(
-            actions=["dynamodb:PutItem"], resources=[table.table_arn], conditions=_of_keys([f"{ERASED}/*"])
-        ),
-        iam.PolicyStatement(
-            actions=["dynamodb:UpdateItem"], resources=[table.table_arn], conditions=_of_keys([f"{PUBLISHED}/*"])
-        ),
+        allow("dynamodb:PutItem", table.table_arn, conditions=_of_keys([f"{ERASED}/*"])),
+        allow("dynamodb:UpdateItem", table.table_arn, conditions=_of_keys([f"{PUBLISHED}/*"])),
         key_statement(key, services=["dynamodb"]),
     ]
 

@@ -18,7 +18,7 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._assets import glue_archive, job_package, layer, text_file
 from mlops_constructs._functions import ARCHITECTURE, QueueConsumer, define_queue_consumer, deliver
-from mlops_constructs._roles import ServiceRole, key_statement, put_events_statement, service_role
+from mlops_constructs._roles import ServiceRole, allow, key_statement, put_events_statement, service_role
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import ValidationError, check_duration, check_size, check_whole
@@ -179,7 +179,7 @@ class DefinedJob:
         """Return a statement that allows starting a run."""
         stack = stack_values(self.job)
         arn = stack.format_arn(service="glue", resource="job", resource_name=self.job.ref)
-        return iam.PolicyStatement(actions=["glue:StartJobRun"], resources=[arn])
+        return allow("glue:StartJobRun", arn)
 
 
 def define_job(
@@ -220,15 +220,13 @@ def define_job(
         statements=[
             *tables.write(),
             # data files of an attempt whose commit failed, which nothing refers to; noncurrent versions stay
-            iam.PolicyStatement(actions=["s3:DeleteObject"], resources=tables.objects("data/*")),
-            iam.PolicyStatement(
-                actions=["s3:GetObject"],
-                resources=[
-                    bucket.arn_for_objects(f"{INCOMING}*"),
-                    *(asset.bucket.arn_for_objects(asset.s3_object_key) for asset in (script, package, wheels, groups)),
-                ],
+            allow("s3:DeleteObject", *tables.objects("data/*")),
+            allow(
+                "s3:GetObject",
+                bucket.arn_for_objects(f"{INCOMING}*"),
+                *(asset.bucket.arn_for_objects(asset.s3_object_key) for asset in (script, package, wheels, groups)),
             ),
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=[bucket.arn_for_objects(f"{REJECTED}*")]),
+            allow("s3:PutObject", bucket.arn_for_objects(f"{REJECTED}*")),
             put_events_statement(business_unit),
             *job_service_statements(home, connection),
         ],
@@ -331,15 +329,12 @@ def job_service_statements(home: Construct, connection: glue.CfnConnection) -> l
     catalog = stack.format_arn(service="glue", resource="catalog")
     place = stack.format_arn(service="glue", resource="connection", resource_name=connection.ref)
     return [
-        iam.PolicyStatement(
-            actions=["logs:AssociateKmsKey", "logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
-            resources=[logs],
-        ),
-        iam.PolicyStatement(actions=["glue:GetConnection"], resources=[catalog, place]),
-        iam.PolicyStatement(actions=list(_NETWORK), resources=["*"]),
-        iam.PolicyStatement(
-            actions=["ec2:CreateTags", "ec2:DeleteTags"],
-            resources=[interfaces],
+        allow(["logs:AssociateKmsKey", "logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], logs),
+        allow("glue:GetConnection", catalog, place),
+        allow(_NETWORK, "*"),
+        allow(
+            ["ec2:CreateTags", "ec2:DeleteTags"],
+            interfaces,
             conditions={"ForAllValues:StringEquals": {"aws:TagKeys": ["aws-glue-service-resource"]}},
         ),
     ]
@@ -441,8 +436,8 @@ def define_ingest(
         },
         statements=[
             *tables.write(),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[bucket.arn_for_objects(f"{INCOMING}*")]),
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=[bucket.arn_for_objects(f"{REJECTED}*")]),
+            allow("s3:GetObject", bucket.arn_for_objects(f"{INCOMING}*")),
+            allow("s3:PutObject", bucket.arn_for_objects(f"{REJECTED}*")),
             put_events_statement(business_unit),
             *([] if large is None else [large.start_statement()]),
         ],
@@ -487,13 +482,7 @@ def deliver_statements(bucket: s3.IBucket, tables: TableAccess) -> list[iam.Poli
         tables: Target tables of the batches.
     """
     return [
-        iam.PolicyStatement(
-            actions=["s3:PutObject"],
-            resources=[bucket.arn_for_objects(f"{INCOMING}{table}/*") for table in tables.tables],
-        ),
-        iam.PolicyStatement(
-            actions=["s3:GetObject"],
-            resources=[bucket.arn_for_objects(f"{REJECTED}{table}/*") for table in tables.tables],
-        ),
+        allow("s3:PutObject", *(bucket.arn_for_objects(f"{INCOMING}{table}/*") for table in tables.tables)),
+        allow("s3:GetObject", *(bucket.arn_for_objects(f"{REJECTED}{table}/*") for table in tables.tables)),
         key_statement(tables.key, services=["s3"]),
     ]

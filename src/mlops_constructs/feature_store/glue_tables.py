@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 import aws_cdk as cdk
 from aws_cdk import aws_glue as glue
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
-from mlops_constructs._roles import ServiceRole, key_statement, service_role
+from mlops_constructs._roles import ServiceRole, allow, key_statement, service_role
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._validation import ValidationError
 from mlops_constructs.feature_store.table_grants import access_statement
@@ -184,16 +183,11 @@ def define_optimizer_role(
         wildcard_reason=_OPTIMIZER_REASON,
         statements=[
             *([access_statement()] if is_vended else []),
-            iam.PolicyStatement(actions=["glue:GetTable", "glue:UpdateTable"], resources=list(resources)),
-            iam.PolicyStatement(actions=["s3:GetBucketLocation", "s3:ListBucket"], resources=[bucket.bucket_arn]),
-            iam.PolicyStatement(
-                actions=["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
-                resources=[bucket.arn_for_objects(f"{prefix}/*")],
-            ),
+            allow(["glue:GetTable", "glue:UpdateTable"], *resources),
+            allow(["s3:GetBucketLocation", "s3:ListBucket"], bucket.bucket_arn),
+            allow(["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], bucket.arn_for_objects(f"{prefix}/*")),
             key_statement(business_unit.key, services=["s3"]),
-            iam.PolicyStatement(
-                actions=["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], resources=[logs]
-            ),
+            allow(["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], logs),
         ],
     )
 

@@ -11,6 +11,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct, IConstruct, IDependable
 from mlops_constructs._platform_rules import publication
+from mlops_constructs._roles import allow
 from mlops_constructs._shared_values import import_part, read_value
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._validation import ValidationError, raise_if_any
@@ -84,27 +85,19 @@ def athena_statements(
         stack.format_arn(service="glue", resource="table", resource_name=f"{database}/{ROWS_TABLE}*"),
     ]
     statements = [
-        iam.PolicyStatement(
-            actions=list(_RUN_QUERIES),
-            resources=[stack.format_arn(service="athena", resource="workgroup", resource_name=workgroup)],
-        ),
-        iam.PolicyStatement(actions=list(_CATALOG_TABLES), resources=catalog),
-        iam.PolicyStatement(
-            actions=[*_WRITE_RESULTS, "s3:DeleteObject", "s3:DeleteObjectVersion"],
-            resources=[sets.arn_for_objects("staged/*")],
-        ),
-        iam.PolicyStatement(actions=[*_LIST_RESULTS, "s3:ListBucketVersions"], resources=[sets.bucket_arn]),
+        allow(_RUN_QUERIES, stack.format_arn(service="athena", resource="workgroup", resource_name=workgroup)),
+        allow(_CATALOG_TABLES, *catalog),
+        allow([*_WRITE_RESULTS, "s3:DeleteObject", "s3:DeleteObjectVersion"], sets.arn_for_objects("staged/*")),
+        allow([*_LIST_RESULTS, "s3:ListBucketVersions"], sets.bucket_arn),
     ]
     if results is not None:
         statements += [
-            iam.PolicyStatement(
-                actions=list(_WRITE_RESULTS), resources=[results.arn_for_objects(f"{results_prefix}/*")]
-            ),
-            iam.PolicyStatement(actions=list(_LIST_RESULTS), resources=[results.bucket_arn]),
+            allow(_WRITE_RESULTS, results.arn_for_objects(f"{results_prefix}/*")),
+            allow(_LIST_RESULTS, results.bucket_arn),
         ]
         if results.encryption_key is not None:
             keys = ["kms:Decrypt", "kms:GenerateDataKey"]
-            statements.append(iam.PolicyStatement(actions=keys, resources=[results.encryption_key.key_arn]))
+            statements.append(allow(keys, results.encryption_key.key_arn))
     return statements
 
 

@@ -12,7 +12,7 @@ from aws_cdk import aws_lakeformation as lakeformation
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct, DependencyGroup, IConstruct, IDependable
-from mlops_constructs._roles import key_statement, service_role, source_conditions
+from mlops_constructs._roles import WRITES_ONCE, allow, allow_listing, key_statement, service_role, source_conditions
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import ValidationError
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -50,7 +50,7 @@ class TableAccess:
     def catalog(self, *, update: bool = False) -> iam.PolicyStatement:
         """Read the tables' catalog entries, and with ``update`` commit to the tables."""
         actions = [*_READ_CATALOG, "glue:UpdateTable"] if update else list(_READ_CATALOG)
-        return iam.PolicyStatement(actions=actions, resources=self.catalog_arns())
+        return allow(actions, *self.catalog_arns())
 
     def catalog_arns(self) -> list[str]:
         """Return the ARNs of catalog, database and tables: Glue requires all three.
@@ -72,7 +72,7 @@ class TableAccess:
         """
         stack = stack_values(self.scope)
         every = stack.format_arn(service="glue", resource="table", resource_name=f"{self.database}/*")
-        return iam.PolicyStatement(actions=["glue:GetTables"], resources=[*self.catalog_arns()[:2], every])
+        return allow("glue:GetTables", *self.catalog_arns()[:2], every)
 
     def objects(self, below: str = "*") -> list[str]:
         """Return the ARNs of the tables' objects: one pattern for a whole store, otherwise one per table."""
@@ -94,20 +94,16 @@ class TableAccess:
         """
         if self.is_whole:
             arns = [self.bucket.bucket_arn, *(bucket.bucket_arn for bucket in others)]
-            return [iam.PolicyStatement(actions=list(_READ_BUCKET), resources=arns)]
+            return [allow(_READ_BUCKET, *arns)]
         names = [f"{self.database}/{table}" for table in self.tables]
         folders = [*names, *(f"{LEDGER}/{name}" for name in names if is_writer)]
         statements = [
-            iam.PolicyStatement(actions=["s3:GetBucketLocation"], resources=[self.bucket.bucket_arn]),
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[self.bucket.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": [*folders, *(f"{folder}/*" for folder in folders)]}},
-            ),
+            allow("s3:GetBucketLocation", self.bucket.bucket_arn),
+            allow_listing(self.bucket.bucket_arn, [*folders, *(f"{folder}/*" for folder in folders)]),
         ]
         if others:
             arns = [bucket.bucket_arn for bucket in others]
-            statements.append(iam.PolicyStatement(actions=list(_READ_BUCKET), resources=arns))
+            statements.append(allow(_READ_BUCKET, *arns))
         return statements
 
     def read(self) -> list[iam.PolicyStatement]:
@@ -115,15 +111,15 @@ class TableAccess:
         return [
             self.catalog(),
             *self.listing(),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=self.objects()),
+            allow("s3:GetObject", *self.objects()),
             key_statement(self.key, services=["s3"], actions=["kms:Decrypt"]),
         ]
 
     def snapshots(self) -> list[iam.PolicyStatement]:
         """Read the tables' metadata files, no rows."""
         return [
-            iam.PolicyStatement(actions=["glue:GetTable"], resources=self.catalog_arns()),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=self.objects("metadata/*.metadata.json")),
+            allow("glue:GetTable", *self.catalog_arns()),
+            allow("s3:GetObject", *self.objects("metadata/*.metadata.json")),
             key_statement(self.key, services=["s3"], actions=["kms:Decrypt"]),
         ]
 
@@ -132,10 +128,10 @@ class TableAccess:
         read = [*self.objects("metadata/*.metadata.json"), manifests.arn_for_objects("manifests/*")]
         return [
             self.names(),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=read),
+            allow("s3:GetObject", *read),
             key_statement(self.key, services=["s3"], actions=["kms:Decrypt"]),
             # a manifest's later notes may be missing
-            iam.PolicyStatement(actions=["s3:ListBucket"], resources=[manifests.bucket_arn]),
+            allow("s3:ListBucket", manifests.bucket_arn),
         ]
 
     def write(self) -> list[iam.PolicyStatement]:
@@ -143,22 +139,17 @@ class TableAccess:
         return [
             self.catalog(update=True),
             *self.listing(is_writer=True),
-            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[*self.objects(), *self.ledger()]),
+            allow(["s3:GetObject", "s3:PutObject"], *self.objects(), *self.ledger()),
             key_statement(self.key, services=["s3"]),
         ]
 
     def tag(self) -> list[iam.PolicyStatement]:
-        """Tag the tables' snapshots: read metadata, write new metadata files without overwriting, commit. No rows are read.
-
-        See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
-        """
+        """Tag the tables' snapshots: read metadata, write new metadata files without overwriting, commit. No rows are read."""
         metadata = self.objects("metadata/*.metadata.json")
         return [
-            iam.PolicyStatement(actions=["glue:GetTable", "glue:UpdateTable"], resources=self.catalog_arns()),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=metadata),
-            iam.PolicyStatement(
-                actions=["s3:PutObject"], resources=metadata, conditions={"Null": {"s3:if-none-match": "false"}}
-            ),
+            allow(["glue:GetTable", "glue:UpdateTable"], *self.catalog_arns()),
+            allow("s3:GetObject", *metadata),
+            allow("s3:PutObject", *metadata, conditions=WRITES_ONCE),
             key_statement(self.key, services=["s3"]),
         ]
 
@@ -175,17 +166,12 @@ class TableAccess:
         tags = self.objects("metadata/*.metadata.json")
         return [
             # a job receives the names of its tables
-            iam.PolicyStatement(actions=["glue:GetTable"], resources=self.catalog_arns())
-            if is_tagged
-            else self.catalog(update=True),
+            allow("glue:GetTable", *self.catalog_arns()) if is_tagged else self.catalog(update=True),
             # a commit checks whether its metadata file exists
             *([] if is_tagged else self.listing(sets, manifests)),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[*self.objects(), *once]),
-            *([] if is_tagged else [iam.PolicyStatement(actions=["s3:PutObject"], resources=tags)]),
-            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
-            iam.PolicyStatement(
-                actions=["s3:PutObject"], resources=once, conditions={"Null": {"s3:if-none-match": "false"}}
-            ),
+            allow("s3:GetObject", *self.objects(), *once),
+            *([] if is_tagged else [allow("s3:PutObject", *tags)]),
+            allow("s3:PutObject", *once, conditions=WRITES_ONCE),
             key_statement(self.key, services=["s3"]),
         ]
 
@@ -198,15 +184,15 @@ class TableAccess:
         return [
             self.catalog(update=True),
             *self.listing(manifests, is_writer=True),
-            iam.PolicyStatement(actions=["s3:ListBucketVersions"], resources=[self.bucket.bucket_arn]),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[*self.objects(), *self.ledger(), kept]),
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects(), *self.ledger()]),
-            iam.PolicyStatement(
-                actions=["s3:PutObject"],
-                resources=[manifests.arn_for_objects("manifests/*/pins/*")],
-                conditions={"Null": {"s3:if-none-match": "false"}},
+            allow("s3:ListBucketVersions", self.bucket.bucket_arn),
+            allow("s3:GetObject", *self.objects(), *self.ledger(), kept),
+            allow("s3:PutObject", *self.objects(), *self.ledger()),
+            allow(
+                "s3:PutObject",
+                manifests.arn_for_objects("manifests/*/pins/*"),
+                conditions=WRITES_ONCE,
             ),
-            iam.PolicyStatement(actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=self.objects()),
+            allow(["s3:DeleteObject", "s3:DeleteObjectVersion"], *self.objects()),
             key_statement(self.key, services=["s3"]),
         ]
 
@@ -225,14 +211,14 @@ class TableAccess:
         statistics = [f"glue:{verb}ColumnStatisticsForTable" for verb in ("Delete", "Get")]
         return [
             self.catalog(update=True),
-            iam.PolicyStatement(actions=statistics, resources=self.catalog_arns()),
+            allow(statistics, *self.catalog_arns()),
             *self.listing(sets, manifests),
-            iam.PolicyStatement(actions=["s3:ListBucketVersions"], resources=[self.bucket.bucket_arn, sets.bucket_arn]),
-            iam.PolicyStatement(actions=["s3:ListBucketMultipartUploads"], resources=[self.bucket.bucket_arn]),
-            iam.PolicyStatement(actions=["sagemaker:DescribeProcessingJob"], resources=[jobs]),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[*rows, *self.ledger(), kept]),
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects(), *self.ledger(), erasures, kept]),
-            iam.PolicyStatement(actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=rows),
+            allow("s3:ListBucketVersions", self.bucket.bucket_arn, sets.bucket_arn),
+            allow("s3:ListBucketMultipartUploads", self.bucket.bucket_arn),
+            allow("sagemaker:DescribeProcessingJob", jobs),
+            allow("s3:GetObject", *rows, *self.ledger(), kept),
+            allow("s3:PutObject", *self.objects(), *self.ledger(), erasures, kept),
+            allow(["s3:DeleteObject", "s3:DeleteObjectVersion"], *rows),
             key_statement(self.key, services=["s3"]),
         ]
 
@@ -290,7 +276,7 @@ def access_statement() -> iam.PolicyStatement:
 
     See: https://docs.aws.amazon.com/lake-formation/latest/dg/access-control-underlying-data.html
     """
-    return iam.PolicyStatement(actions=["lakeformation:GetDataAccess"], resources=["*"])
+    return allow("lakeformation:GetDataAccess", "*")
 
 
 def define_location(
@@ -320,11 +306,8 @@ def define_location(
         description=f"Lake Formation's access to the feature tables of unit {business_unit.name}",
         wildcard_reason=_LOCATION_REASON,
         statements=[
-            iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]),
-            iam.PolicyStatement(
-                actions=["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
-                resources=[bucket.arn_for_objects(f"{prefix}/*")],
-            ),
+            allow("s3:ListBucket", bucket.bucket_arn),
+            allow(["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], bucket.arn_for_objects(f"{prefix}/*")),
             key_statement(business_unit.key, services=["s3"]),
         ],
     )

@@ -10,7 +10,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._assets import glue_archive, job_package, text_file
-from mlops_constructs._roles import key_statement, service_role
+from mlops_constructs._roles import allow, key_statement, service_role
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import check_duration, check_whole, raise_if_any
 from mlops_constructs.feature_store.feature_ingest import (
@@ -116,14 +116,10 @@ class TrainingSetJob(Construct):
                 *store.build_statements(tagged=True),
                 *self._staged_statements(),
                 # a build removes its set if an erasure began meanwhile
-                iam.PolicyStatement(
-                    actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=[sets.arn_for_objects("sets/*")]
-                ),
-                iam.PolicyStatement(
-                    actions=["s3:GetObject"],
-                    resources=[
-                        asset.bucket.arn_for_objects(asset.s3_object_key) for asset in (script, package, wheels)
-                    ],
+                allow(["s3:DeleteObject", "s3:DeleteObjectVersion"], sets.arn_for_objects("sets/*")),
+                allow(
+                    "s3:GetObject",
+                    *(asset.bucket.arn_for_objects(asset.s3_object_key) for asset in (script, package, wheels)),
                 ),
                 *job_service_statements(self, connection),
             ],
@@ -205,7 +201,7 @@ class TrainingSetJob(Construct):
             ValidationError: If the grant cannot be added from this stack.
         """
         statements = [
-            iam.PolicyStatement(actions=["glue:GetJobRun", "glue:StartJobRun"], resources=[self.job_arn]),
+            allow(["glue:GetJobRun", "glue:StartJobRun"], self.job_arn),
             *self._staged_statements(),
         ]
         return grant_all(grantee, statements, scope=self)
@@ -219,18 +215,16 @@ class TrainingSetJob(Construct):
         Raises:
             ValidationError: If the grant cannot be added from this stack.
         """
-        return grant_all(
-            grantee, [iam.PolicyStatement(actions=["glue:GetJobRun"], resources=[self.job_arn])], scope=self
-        )
+        return grant_all(grantee, [allow("glue:GetJobRun", self.job_arn)], scope=self)
 
     def _staged_statements(self) -> list[iam.PolicyStatement]:
         """Write, read and remove staged objects of builds only."""
         sets = self._store.training_sets_bucket
         return [
-            iam.PolicyStatement(
-                actions=["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObject", "s3:PutObject"],
-                resources=[sets.arn_for_objects(_STAGED)],
+            allow(
+                ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObject", "s3:PutObject"],
+                sets.arn_for_objects(_STAGED),
             ),
-            iam.PolicyStatement(actions=["s3:ListBucket", "s3:ListBucketVersions"], resources=[sets.bucket_arn]),
+            allow(["s3:ListBucket", "s3:ListBucketVersions"], sets.bucket_arn),
             key_statement(self._key, services=["s3"]),
         ]

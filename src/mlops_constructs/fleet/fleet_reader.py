@@ -1,12 +1,12 @@
 """The role in which another account reads the state of an account's models, for any number of units and models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from aws_cdk import aws_iam as iam
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._roles import shared_policy
+from mlops_constructs._roles import allow, shared_policy
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import STATE, STATE_TAG
 from mlops_constructs._validation import check_pattern, raise_if_any
@@ -145,48 +145,43 @@ class FleetReader(Construct):
         def arns(service: str, *resources: str) -> list[str]:
             return [f"arn:{stack.partition}:{service}:*:{own}:{resource}" for resource in resources]
 
-        def allow(*actions: str, on: Sequence[str], where: Mapping[str, object] | None = None) -> iam.PolicyStatement:
-            return iam.PolicyStatement(actions=list(actions), resources=list(on), conditions=where)
-
         root = ROOT.strip("/")
         found = [
-            allow("ssm:GetParametersByPath", on=arns("ssm", f"parameter/{root}", f"parameter/{root}/*")),
-            allow("dynamodb:GetItem", on=arns("dynamodb", "table/*"), where={"StringEquals": state}),
+            allow("ssm:GetParametersByPath", *arns("ssm", f"parameter/{root}", f"parameter/{root}/*")),
+            allow("dynamodb:GetItem", *arns("dynamodb", "table/*"), conditions={"StringEquals": state}),
             # an execution has the tags of its machine
             # https://docs.aws.amazon.com/step-functions/latest/dg/tag-based-policies.html
             allow(
-                "states:GetExecutionHistory",
-                "states:ListExecutions",
-                on=arns("states", "execution:*", "stateMachine:*"),
-                where=unit,
+                ["states:GetExecutionHistory", "states:ListExecutions"],
+                *arns("states", "execution:*", "stateMachine:*"),
+                conditions=unit,
             ),
             allow(
                 "s3:GetObject",
-                on=[f"arn:{stack.partition}:s3:::*/{folder}/*" for folder in _FOLDERS],
-                where={"StringEquals": {**state, "aws:ResourceAccount": own}},
+                *(f"arn:{stack.partition}:s3:::*/{folder}/*" for folder in _FOLDERS),
+                conditions={"StringEquals": {**state, "aws:ResourceAccount": own}},
             ),
             allow(
                 "s3:ListBucket",
-                on=[f"arn:{stack.partition}:s3:::*"],
-                where={
+                f"arn:{stack.partition}:s3:::*",
+                conditions={
                     "StringEquals": {**state, "aws:ResourceAccount": own},
                     "StringLike": {"s3:prefix": [f"{folder}/*" for folder in _FOLDERS]},
                 },
             ),
             allow(
                 "kms:Decrypt",
-                on=arns("kms", "key/*"),
-                where={
+                *arns("kms", "key/*"),
+                conditions={
                     "StringLike": {"kms:ViaService": [f"{each}.*.{stack.url_suffix}" for each in ("dynamodb", "s3")]}
                 },
             ),
             # an endpoint that does not exist has no tags, and reading it must return that it does not exist
-            allow("sagemaker:DescribeEndpoint", on=arns("sagemaker", "endpoint/*")),
+            allow("sagemaker:DescribeEndpoint", *arns("sagemaker", "endpoint/*")),
             # versions of packages have no tags
             allow(
-                "sagemaker:DescribeModelPackage",
-                "sagemaker:ListModelPackages",
-                on=arns("sagemaker", "model-package/*", "model-package-group/*"),
+                ["sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"],
+                *arns("sagemaker", "model-package/*", "model-package-group/*"),
             ),
         ]
-        return [*found, allow("ce:GetCostAndUsage", on=["*"])] if costs else found
+        return [*found, allow("ce:GetCostAndUsage", "*")] if costs else found

@@ -9,6 +9,7 @@ from aws_cdk import aws_iam as iam
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
+from mlops_constructs._roles import allow
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._validation import check_duration, check_pattern, is_known, raise_if_any
 from mlops_constructs._warnings import UNCLAIMED_ENVIRONMENT, UNCLAIMED_REF, warn
@@ -101,12 +102,10 @@ class GitLabDeployRole(Construct):
             "Policy",
             description=f"What jobs of GitLab project {subject.project} may become",
             statements=[
-                iam.PolicyStatement(
-                    actions=["sts:AssumeRole"],
-                    resources=[
-                        *self._bootstrap_roles(access, qualifier, wanted),
-                        *(role.role_arn for role in operator_roles),
-                    ],
+                allow(
+                    "sts:AssumeRole",
+                    *self._bootstrap_roles(access, qualifier, wanted),
+                    *(role.role_arn for role in operator_roles),
                 )
             ],
         )

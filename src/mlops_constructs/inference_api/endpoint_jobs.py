@@ -9,11 +9,10 @@ from collections.abc import Mapping
 import aws_cdk as cdk
 from aws_cdk import aws_apigateway as gateway
 from aws_cdk import aws_events as events
-from aws_cdk import aws_iam as iam
 
 from constructs import Construct
 from mlops_constructs._functions import define_queue_consumer
-from mlops_constructs._roles import key_statement, service_role
+from mlops_constructs._roles import allow, key_statement, service_role
 from mlops_constructs.inference_api.error_answers import JSON, PROBLEM, RETRY_AFTER, problem
 from mlops_constructs.model_endpoint.endpoint_role import (
     ANSWERS_PREFIX,
@@ -75,9 +74,9 @@ class EndpointJobs(Construct):
             description=f"Begins and ends jobs of {endpoint_name}",
             environment={"ENDPOINT": endpoint_name, "EXCHANGE_BUCKET": exchange.bucket.bucket_name},
             statements=[
-                iam.PolicyStatement(actions=["sagemaker:InvokeEndpointAsync"], resources=[endpoint_arn]),
-                iam.PolicyStatement(actions=["s3:GetObject"], resources=[exchange.objects(ANSWERS_PREFIX, NAME)]),
-                iam.PolicyStatement(actions=["s3:PutObject"], resources=[exchange.objects(JOBS_PREFIX)]),
+                allow("sagemaker:InvokeEndpointAsync", endpoint_arn),
+                allow("s3:GetObject", exchange.objects(ANSWERS_PREFIX, NAME)),
+                allow("s3:PutObject", exchange.objects(JOBS_PREFIX)),
                 key,
             ],
             timeout=cdk.Duration.minutes(5),
@@ -108,9 +107,9 @@ class EndpointJobs(Construct):
             "Role",
             service="apigateway.amazonaws.com",
             statements=[
-                iam.PolicyStatement(actions=["s3:PutObject"], resources=[exchange.objects(REQUESTS_PREFIX, BELOW)]),
-                iam.PolicyStatement(actions=["s3:GetObject"], resources=[exchange.objects(JOBS_PREFIX)]),
-                iam.PolicyStatement(actions=["s3:ListBucket"], resources=[exchange.bucket.bucket_arn]),
+                allow("s3:PutObject", exchange.objects(REQUESTS_PREFIX, BELOW)),
+                allow("s3:GetObject", exchange.objects(JOBS_PREFIX)),
+                allow("s3:ListBucket", exchange.bucket.bucket_arn),
                 key,
             ],
             business_unit=business_unit,

@@ -10,7 +10,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._roles import grant_statements, key_statement
+from mlops_constructs._roles import allow, allow_listing, grant_statements, key_statement
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._validation import ValidationError, check_duration, check_range
 from mlops_constructs.compliance import acknowledge, acknowledge_family
@@ -213,23 +213,17 @@ def grant_labels(
         grantee,
         [
             _object_statement(["s3:GetObject", "s3:PutObject"], captures, own),
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[captures.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": own}},
-            ),
+            allow_listing(captures.bucket_arn, own),
             # tells whether labels of the live model are numbers or classes
             _object_statement(["s3:GetObject"], business_unit.artifacts, [f"evaluations/{endpoint_name}/*"]),
-            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
-            iam.PolicyStatement(
-                actions=["ssm:GetParameter"],
-                resources=[
-                    stack_values(scope).format_arn(
-                        service="ssm",
-                        resource="parameter",
-                        resource_name=f"mlops/{business_unit.name}/endpoint/{endpoint_name}",
-                    )
-                ],
+            allow("dynamodb:GetItem", table.table_arn),
+            allow(
+                "ssm:GetParameter",
+                stack_values(scope).format_arn(
+                    service="ssm",
+                    resource="parameter",
+                    resource_name=f"mlops/{business_unit.name}/endpoint/{endpoint_name}",
+                ),
             ),
             key_statement(business_unit.key, services=["dynamodb", "s3"]),
         ],
@@ -237,4 +231,4 @@ def grant_labels(
 
 
 def _object_statement(actions: list[str], bucket: s3.IBucket, keys: list[str]) -> iam.PolicyStatement:
-    return iam.PolicyStatement(actions=actions, resources=[bucket.arn_for_objects(key) for key in keys])
+    return allow(actions, *(bucket.arn_for_objects(key) for key in keys))

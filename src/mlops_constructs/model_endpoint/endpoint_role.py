@@ -9,7 +9,15 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._roles import ROLE_REASON, SERVICE, ServiceRole, container_statements, key_statement, service_role
+from mlops_constructs._roles import (
+    ROLE_REASON,
+    SERVICE,
+    ServiceRole,
+    allow,
+    container_statements,
+    key_statement,
+    service_role,
+)
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import announce_objects, define_bucket
 from mlops_constructs.model_endpoint.endpoint_capacity import EndpointCapacity
@@ -89,8 +97,8 @@ class Exchange(Construct):
         """
         written = [self.objects(ANSWERS_PREFIX), self.objects(FAILURES_PREFIX)]
         return [
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self.objects(REQUESTS_PREFIX)]),
-            iam.PolicyStatement(actions=["s3:AbortMultipartUpload", "s3:PutObject"], resources=written),
+            allow("s3:GetObject", self.objects(REQUESTS_PREFIX)),
+            allow(["s3:AbortMultipartUpload", "s3:PutObject"], *written),
         ]
 
     def announce(self) -> None:
@@ -160,7 +168,7 @@ def define_model_role(
     models = business_unit.artifacts.arn_for_objects(f"models/{endpoint_name}/*")
     statements = [
         *image.pull_statements(scope),
-        iam.PolicyStatement(actions=["s3:GetObject"], resources=[models]),
+        allow("s3:GetObject", models),
         key_statement(business_unit.key, services=["s3"]),
         *container_statements(
             scope,
@@ -173,10 +181,10 @@ def define_model_role(
     if not capacity.is_serverless:
         # SageMaker reads the alarms that roll a deployment back with the model's role
         # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
-        statements.append(iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms"], resources=list(rollback_alarms)))
+        statements.append(allow("cloudwatch:DescribeAlarms", *rollback_alarms))
     if capture_bucket is not None:
         captures = capture_bucket.arn_for_objects(f"{CAPTURE_PREFIX}/{endpoint_name}/*")
-        statements.append(iam.PolicyStatement(actions=["s3:PutObject"], resources=[captures]))
+        statements.append(allow("s3:PutObject", captures))
     if exchange is not None:
         statements += [*exchange.role_statements(), *_topic_statements(business_unit, capacity)]
     statements += more
@@ -198,4 +206,4 @@ def _topic_statements(business_unit: IBusinessUnit, capacity: EndpointCapacity) 
         return []
     # for topics under the unit's key; the policy of any other key must allow the role itself
     key = key_statement(business_unit.key, services=["sns"])
-    return [iam.PolicyStatement(actions=["sns:Publish"], resources=topics), key]
+    return [allow("sns:Publish", *topics), key]

@@ -29,6 +29,9 @@ from mlops_constructs._roles import (
     ROLE_REASON,
     SERVICE,
     ServiceRole,
+    allow,
+    allow_listing,
+    allow_metrics,
     container_statements,
     key_statement,
     pass_role_statement,
@@ -98,11 +101,11 @@ class MonitorAccess:
         """Return the permissions to count: read captures, baseline and the live model's row, write counts."""
         unit, name = self.business_unit, self.endpoint.endpoint_name
         return [
-            objects("s3:GetObject", self.captures.arn_for_objects(f"capture/{name}/*"), self._artifacts("evaluations")),
-            objects("s3:PutObject", unit.artifacts.arn_for_objects(f"monitor/{name}/counts/*")),
+            allow("s3:GetObject", self.captures.arn_for_objects(f"capture/{name}/*"), self._artifacts("evaluations")),
+            allow("s3:PutObject", unit.artifacts.arn_for_objects(f"monitor/{name}/counts/*")),
             # announcements of synthetic calls by executions; listing keys is enough
-            list_objects(unit.artifacts.bucket_arn, f"{announcement_prefix(name)}*"),
-            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.endpoint.rollout.table.table_arn]),
+            allow_listing(unit.artifacts.bucket_arn, [f"{announcement_prefix(name)}*"]),
+            allow("dynamodb:GetItem", self.endpoint.rollout.table.table_arn),
             key_statement(unit.key, services=["dynamodb", "s3"]),
         ]
 
@@ -114,29 +117,25 @@ class MonitorAccess:
         counts, reports, violations = (f"monitor/{name}/{folder}/*" for folder in ("counts", "reports", "violations"))
         own = unit.artifacts.arn_for_objects
         return [
-            objects("s3:GetObject", *(self.captures.arn_for_objects(prefix) for prefix in calls)),
-            objects("s3:GetObject", own(counts), own(reports), self._artifacts("evaluations")),
-            objects("s3:PutObject", own(reports), own(violations), own(metrics_key(name))),
-            list_objects(self.captures.bucket_arn, *calls),
-            list_objects(unit.artifacts.bucket_arn, announced, counts, reports),
-            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.endpoint.rollout.table.table_arn]),
+            allow("s3:GetObject", *(self.captures.arn_for_objects(prefix) for prefix in calls)),
+            allow("s3:GetObject", own(counts), own(reports), self._artifacts("evaluations")),
+            allow("s3:PutObject", own(reports), own(violations), own(metrics_key(name))),
+            allow_listing(self.captures.bucket_arn, calls),
+            allow_listing(unit.artifacts.bucket_arn, [announced, counts, reports]),
+            allow("dynamodb:GetItem", self.endpoint.rollout.table.table_arn),
             # calls of the window, and latency of it and the previous weeks; metrics are published in embedded metric format
-            iam.PolicyStatement(actions=["cloudwatch:GetMetricData"], resources=["*"]),
+            allow("cloudwatch:GetMetricData", "*"),
             put_events_statement(unit),
             key_statement(unit.key, services=["dynamodb", "s3"]),
         ]
 
     def publish(self) -> iam.PolicyStatement:
         """Return the permission to publish metrics in the unit's namespace only."""
-        return iam.PolicyStatement(
-            actions=["cloudwatch:PutMetricData"],
-            resources=["*"],
-            conditions={"StringEquals": {"cloudwatch:namespace": metric_namespace(self.business_unit.name)}},
-        )
+        return allow_metrics(metric_namespace(self.business_unit.name))
 
     def model(self) -> list[iam.PolicyStatement]:
         """Return the permission to read the live model's artifact, for attributions."""
-        return [objects("s3:GetObject", self._artifacts("models"))]
+        return [allow("s3:GetObject", self._artifacts("models"))]
 
     def environment(self, spec: MonitorSpec, *, window_hours: int) -> dict[str, str]:
         """Return the environment variables of the deciding function or job."""
@@ -175,18 +174,6 @@ class MonitorAccess:
 
     def _artifacts(self, folder: str) -> str:
         return self.business_unit.artifacts.arn_for_objects(f"{folder}/{self.endpoint.endpoint_name}/*")
-
-
-def objects(action: str, *resources: str) -> iam.PolicyStatement:
-    """Return the permission to read or write objects."""
-    return iam.PolicyStatement(actions=[action], resources=list(resources))
-
-
-def list_objects(bucket_arn: str, *prefixes: str) -> iam.PolicyStatement:
-    """Return the permission to list keys below prefixes."""
-    return iam.PolicyStatement(
-        actions=["s3:ListBucket"], resources=[bucket_arn], conditions={"StringLike": {"s3:prefix": list(prefixes)}}
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,8 +348,8 @@ def _define_role(access: MonitorAccess, job: MonitorJob, code: s3_assets.Asset |
     if job.attribution_rows:
         statements += access.model()
     if code is not None:
-        statements.append(objects("s3:GetObject", code.bucket.arn_for_objects(code.s3_object_key)))
-        statements.append(list_objects(code.bucket.bucket_arn, code.s3_object_key))
+        statements.append(allow("s3:GetObject", code.bucket.arn_for_objects(code.s3_object_key)))
+        statements.append(allow_listing(code.bucket.bucket_arn, [code.s3_object_key]))
     return service_role(
         access.scope,
         "JobRole",
@@ -403,8 +390,8 @@ def _start_statements(
         "NumericLessThanEquals": {"sagemaker:MaxRuntimeInSeconds": int(job.max_runtime.to_seconds(integral=False))},
     }
     return [
-        iam.PolicyStatement(actions=["sagemaker:CreateProcessingJob"], resources=[jobs], conditions=conditions),
-        iam.PolicyStatement(actions=["sagemaker:AddTags"], resources=[jobs]),
+        allow("sagemaker:CreateProcessingJob", jobs, conditions=conditions),
+        allow("sagemaker:AddTags", jobs),
         pass_role_statement(role, service=SERVICE),
     ]
 

@@ -10,7 +10,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._roles import ServiceRole, key_statement, shared_policy
+from mlops_constructs._roles import ServiceRole, allow, allow_listing, key_statement, shared_policy
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._validation import check_duration, raise_if_any
 from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
@@ -288,8 +288,8 @@ class MonitorTables(Construct):
         for bucket, prefix in (*self._places.values(), (self._captures, results)):
             prefixes.setdefault(bucket.bucket_arn, []).append(f"{prefix}/*")
         statements = [
-            iam.PolicyStatement(
-                actions=[
+            allow(
+                [
                     "athena:GetNamedQuery",
                     "athena:GetQueryExecution",
                     "athena:GetQueryResults",
@@ -298,30 +298,23 @@ class MonitorTables(Construct):
                     "athena:StartQueryExecution",
                     "athena:StopQueryExecution",
                 ],
-                resources=[workgroup],
+                workgroup,
             ),
-            iam.PolicyStatement(
-                actions=["glue:GetDatabase", "glue:GetTable", "glue:GetTables"],
-                resources=[
-                    stack.format_arn(service="glue", resource="catalog"),
-                    stack.format_arn(service="glue", resource="database", resource_name=self._database),
-                    # claim: athena-needs-the-default-database
-                    stack.format_arn(service="glue", resource="database", resource_name="default"),
-                    *(stack.format_arn(service="glue", resource="table", resource_name=name) for name in tables),
-                ],
+            allow(
+                ["glue:GetDatabase", "glue:GetTable", "glue:GetTables"],
+                stack.format_arn(service="glue", resource="catalog"),
+                stack.format_arn(service="glue", resource="database", resource_name=self._database),
+                # claim: athena-needs-the-default-database
+                stack.format_arn(service="glue", resource="database", resource_name="default"),
+                *(stack.format_arn(service="glue", resource="table", resource_name=name) for name in tables),
             ),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=read),
-            iam.PolicyStatement(
-                actions=["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
-                resources=[self._captures.arn_for_objects(f"{results}/*")],
+            allow("s3:GetObject", *read),
+            allow(
+                ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
+                self._captures.arn_for_objects(f"{results}/*"),
             ),
-            iam.PolicyStatement(actions=["s3:GetBucketLocation"], resources=list(prefixes)),
-            *(
-                iam.PolicyStatement(
-                    actions=["s3:ListBucket"], resources=[arn], conditions={"StringLike": {"s3:prefix": found}}
-                )
-                for arn, found in prefixes.items()
-            ),
+            allow("s3:GetBucketLocation", *prefixes),
+            *(allow_listing(arn, found) for arn, found in prefixes.items()),
             key_statement(self._unit.key, services=["s3"]),
         ]
         policy = shared_policy(

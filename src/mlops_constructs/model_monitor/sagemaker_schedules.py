@@ -19,6 +19,8 @@ from mlops_constructs._roles import (
     ROLE_REASON,
     SERVICE,
     ServiceRole,
+    allow,
+    allow_listing,
     container_statements,
     key_statement,
     sagemaker_arn,
@@ -161,14 +163,12 @@ def define_monitor_role(
         folders.append(f"labels/{endpoint_name}/*")
     objects = [_object_arn(stack, uri) for uri in files]
     statements = [
-        iam.PolicyStatement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
-        iam.PolicyStatement(actions=list(_PULL), resources=repository_arns(scope, image)),
-        iam.PolicyStatement(
-            actions=["s3:GetObject"], resources=[*(captures.arn_for_objects(folder) for folder in folders), *objects]
-        ),
-        _list(captures.bucket_arn, *folders),
-        *(_list(*parts) for parts in _folders(stack, files)),
-        iam.PolicyStatement(actions=["s3:PutObject"], resources=[artifacts.arn_for_objects(f"{prefix}/*")]),
+        allow("ecr:GetAuthorizationToken", "*"),
+        allow(_PULL, *repository_arns(scope, image)),
+        allow("s3:GetObject", *(captures.arn_for_objects(folder) for folder in folders), *objects),
+        allow_listing(captures.bucket_arn, folders),
+        *(allow_listing(arn, keys) for arn, keys in _folders(stack, files).items()),
+        allow("s3:PutObject", artifacts.arn_for_objects(f"{prefix}/*")),
         key_statement(business_unit.key, services=["s3"]),
         # volumes of the instances
         key_statement(business_unit.key, services=["sagemaker"], actions=["kms:CreateGrant", "kms:DescribeKey"]),
@@ -177,8 +177,8 @@ def define_monitor_role(
     if monitor in WITH_LABELS:  # the first of the two jobs of an execution writes captures joined with labels
         joined = f"{prefix}/merge/*"
         statements += [
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[artifacts.arn_for_objects(joined)]),
-            _list(artifacts.bucket_arn, joined),
+            allow("s3:GetObject", artifacts.arn_for_objects(joined)),
+            allow_listing(artifacts.bucket_arn, [joined]),
         ]
     if monitor == "explainability":
         statements += _copy_statements(scope, endpoint_name)
@@ -198,17 +198,9 @@ def _copy_statements(scope: Construct, endpoint_name: str) -> list[iam.PolicySta
     copies, configs = sagemaker_arn(scope, "endpoint", _COPY), sagemaker_arn(scope, "endpoint-config", _COPY)
     endpoint = ("Create", "Delete", "Describe")
     return [
-        iam.PolicyStatement(
-            actions=["sagemaker:DescribeModel"], resources=[sagemaker_arn(scope, "model", f"{endpoint_name}-*")]
-        ),
-        iam.PolicyStatement(
-            actions=[*(f"sagemaker:{verb}Endpoint" for verb in endpoint), "sagemaker:InvokeEndpoint"],
-            resources=[copies, configs],
-        ),
-        iam.PolicyStatement(
-            actions=[*(f"sagemaker:{verb}EndpointConfig" for verb in endpoint), "sagemaker:AddTags"],
-            resources=[configs, copies],
-        ),
+        allow("sagemaker:DescribeModel", sagemaker_arn(scope, "model", f"{endpoint_name}-*")),
+        allow([*(f"sagemaker:{verb}Endpoint" for verb in endpoint), "sagemaker:InvokeEndpoint"], copies, configs),
+        allow([*(f"sagemaker:{verb}EndpointConfig" for verb in endpoint), "sagemaker:AddTags"], configs, copies),
     ]
 
 
@@ -216,19 +208,13 @@ def _object_arn(stack: StackValues, uri: str) -> str:
     return f"arn:{stack.partition}:s3:::{uri.removeprefix('s3://')}"
 
 
-def _folders(stack: StackValues, uris: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the ARN of each bucket with the keys to list, as a job's input is a prefix."""
+def _folders(stack: StackValues, uris: Sequence[str]) -> dict[str, list[str]]:
+    """Return the keys to list by the ARN of their bucket, as a job's input is a prefix."""
     found: dict[str, list[str]] = {}
     for uri in uris:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         found.setdefault(f"arn:{stack.partition}:s3:::{bucket}", []).append(key)
-    return [(arn, *keys) for arn, keys in found.items()]
-
-
-def _list(bucket_arn: str, *prefixes: str) -> iam.PolicyStatement:
-    return iam.PolicyStatement(
-        actions=["s3:ListBucket"], resources=[bucket_arn], conditions={"StringLike": {"s3:prefix": list(prefixes)}}
-    )
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,16 +310,10 @@ def define_sagemaker_monitors(
     return SageMakerMonitors(
         environment={"MODEL_MONITORS": ",".join(settings.monitors)},
         statements=(
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[artifacts.arn_for_objects(f"{prefix}/*")]),
-            iam.PolicyStatement(
-                actions=["s3:PutObject"], resources=[artifacts.arn_for_objects(f"{prefix}/baselines/*")]
-            ),
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[artifacts.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": f"{prefix}/*"}},
-            ),
-            iam.PolicyStatement(actions=["sagemaker:DescribeMonitoringSchedule"], resources=schedules),
+            allow("s3:GetObject", artifacts.arn_for_objects(f"{prefix}/*")),
+            allow("s3:PutObject", artifacts.arn_for_objects(f"{prefix}/baselines/*")),
+            allow_listing(artifacts.bucket_arn, f"{prefix}/*"),
+            allow("sagemaker:DescribeMonitoringSchedule", *schedules),
         ),
     )
 

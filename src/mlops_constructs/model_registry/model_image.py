@@ -15,6 +15,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 
 from constructs import IConstruct
 from mlops_constructs._arguments import checked
+from mlops_constructs._roles import allow
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import ValidationError, check_pattern, is_file, is_known
 from mlops_runtime.image import PLACEHOLDER_DIGEST
@@ -296,8 +297,8 @@ class ModelImage:
             scope: Any construct of the stack that runs it.
         """
         return [
-            iam.PolicyStatement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
-            iam.PolicyStatement(actions=list(_PULL), resources=[self._repository_arn(scope)]),
+            allow("ecr:GetAuthorizationToken", "*"),
+            allow(_PULL, self._repository_arn(scope)),
         ]
 
     def shared_pull_statements(self, scope: IConstruct, account: str | None) -> list[iam.PolicyStatement]:
@@ -320,7 +321,7 @@ class ModelImage:
         Args:
             scope: Any construct of the stack that runs the image.
         """
-        return iam.PolicyStatement(actions=["ecr:BatchGetImage"], resources=[self._repository_arn(scope)])
+        return allow("ecr:BatchGetImage", self._repository_arn(scope))
 
     @property
     def is_placeholder(self) -> bool:
@@ -353,7 +354,7 @@ class ModelImage:
             scope: Any construct of the stack that registers the package.
         """
         actions = ["ecr:BatchGetImage", "ecr:DescribeImages"]
-        return iam.PolicyStatement(actions=actions, resources=[self._repository_arn(scope)])
+        return allow(actions, self._repository_arn(scope))
 
     def _repository_arn(self, scope: IConstruct) -> str:
         if self.directory is not None:

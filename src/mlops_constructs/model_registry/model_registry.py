@@ -13,7 +13,7 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct, IValidation
 from mlops_constructs._arguments import checked
-from mlops_constructs._roles import grant_statements, key_statement, rendered_length
+from mlops_constructs._roles import allow, grant_statements, key_statement, rendered_length
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import ValidationError, check_duration, is_known, raise_if_any
 from mlops_constructs.model_registry.approval import Approval
@@ -329,10 +329,8 @@ class ModelRegistry(RegistryBase):
         key = key_statement(self._unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"])
         undelivered = served.mailbox.undelivered.queue_arn
         statements = [
-            iam.PolicyStatement(
-                actions=["ssm:GetParameter", "ssm:GetParametersByPath"], resources=[entries, f"{entries}/*"]
-            ),
-            iam.PolicyStatement(actions=["sqs:GetQueueAttributes"], resources=[undelivered]),
+            allow(["ssm:GetParameter", "ssm:GetParametersByPath"], entries, f"{entries}/*"),
+            allow("sqs:GetQueueAttributes", undelivered),
             *([] if self._inbox is None else self._inbox.read_statements()),
             *([] if self._release is None else self._release.read_statements()),
             key,

@@ -4,7 +4,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
 from constructs import Construct
-from mlops_constructs._roles import ServiceRole, shared_policy
+from mlops_constructs._roles import ServiceRole, allow, shared_policy
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.registry.model_package import CONTAINER_SHA256
 
@@ -73,10 +73,8 @@ def define_approver(
         description=description,
         wildcard_reason=_REASON,
         statements=[
-            iam.PolicyStatement(actions=list(READ), resources=[group_arn, packages_arn]),
-            iam.PolicyStatement(
-                actions=[UPDATE], resources=[packages_arn], conditions=status_conditions("Approved", "Rejected")
-            ),
+            allow(READ, group_arn, packages_arn),
+            allow(UPDATE, packages_arn, conditions=status_conditions("Approved", "Rejected")),
         ],
     )
     role = ServiceRole(

@@ -13,7 +13,7 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._platform_rules import approval_problems, longest_approval
-from mlops_constructs._roles import key_statement
+from mlops_constructs._roles import allow, key_statement
 from mlops_constructs._shared_values import import_part
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import ValidationError, check_pattern, raise_if_any
@@ -166,11 +166,7 @@ class RegistryBase(Construct):
         """Return the permission to set packages to approved, for a state machine; empty unless the approval is automatic."""
         if not self._approval.is_automatic:
             return []
-        return [
-            iam.PolicyStatement(
-                actions=[UPDATE], resources=[self.packages_arn], conditions=status_conditions("Approved")
-            )
-        ]
+        return [allow(UPDATE, self.packages_arn, conditions=status_conditions("Approved"))]
 
     def waiting_message(self, variables: Mapping[str, str]) -> dict[str, object]:
         """Return the arguments of ``sns:publish`` for the message that a package awaits approval.
@@ -201,7 +197,7 @@ class RegistryBase(Construct):
         """Return the permissions to publish these messages, for a state machine."""
         topics = [topic for topic in (self.topic, self._approval.chat_topic) if topic is not None]
         keys = [self._unit.key if topic is self._unit.topic else topic.master_key for topic in topics]
-        publish = iam.PolicyStatement(actions=["sns:Publish"], resources=[topic.topic_arn for topic in topics])
+        publish = allow("sns:Publish", *(topic.topic_arn for topic in topics))
         # one statement per key, as topics may share a key
         used = {key.key_arn: key for key in keys if key is not None}
         return [publish, *(key_statement(key, services=["sns"]) for key in used.values())]

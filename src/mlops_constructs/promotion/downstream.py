@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import define_function
-from mlops_constructs._roles import key_statement
+from mlops_constructs._roles import WRITES_ONCE, allow, allow_listing, key_statement
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
 from mlops_constructs.model_registry.model_image import ModelImage
@@ -119,29 +118,18 @@ class Downstream(Construct):
                 **unit.audit_environment,
             },
             statements=[
-                iam.PolicyStatement(
-                    actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
-                    resources=[unit.automation_table.table_arn],
-                    conditions=row,
-                ),
+                allow(["dynamodb:GetItem", "dynamodb:UpdateItem"], unit.automation_table.table_arn, conditions=row),
                 key_statement(unit.key, services=["dynamodb"]),
                 *unit.audit_statements(self._chain),
                 # without it S3 returns 403 for a missing record
-                iam.PolicyStatement(
-                    actions=["s3:ListBucket"],
-                    resources=[unit.audit_bucket.bucket_arn],
-                    conditions={"StringLike": {"s3:prefix": f"audit/{self._chain}/*"}},
+                allow_listing(unit.audit_bucket.bucket_arn, f"audit/{self._chain}/*"),
+                allow("s3:GetObject", *(objects(f"{folder}/*") for folder in ("evaluations", "gates", "models"))),
+                allow(
+                    "s3:PutObject",
+                    objects(f"models/*/{SIGNATURE_FILE}"),
+                    conditions=WRITES_ONCE,
                 ),
-                iam.PolicyStatement(
-                    actions=["s3:GetObject"],
-                    resources=[objects(f"{folder}/*") for folder in ("evaluations", "gates", "models")],
-                ),
-                iam.PolicyStatement(
-                    actions=["s3:PutObject"],
-                    resources=[objects(f"models/*/{SIGNATURE_FILE}")],
-                    conditions={"Null": {"s3:if-none-match": "false"}},
-                ),
-                iam.PolicyStatement(actions=["kms:GetPublicKey"], resources=[unit.signing_key.key_arn]),
+                allow("kms:GetPublicKey", unit.signing_key.key_arn),
             ],
             timeout=cdk.Duration.seconds(60),
             wildcard_reason=_WILDCARD_REASON,

@@ -14,6 +14,7 @@ from typing import Any
 
 from aws_cdk import aws_iam as iam
 
+from mlops_constructs._roles import allow
 from mlops_runtime.contracts.events import event_source
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, LinkRole, inbox_arn, link_role_arn
 
@@ -93,13 +94,13 @@ class PromotionLink:
         of_source = {"StringEquals": {"aws:ResourceAccount": self.source.account}}
         via = {"StringEquals": {"kms:ViaService": self.source.endpoint("s3")}}
         return [
-            iam.PolicyStatement(
-                actions=["s3:GetObject"],
+            allow(
+                "s3:GetObject",
                 # pipelines with other names register in the group too, and are unknown here
-                resources=[f"arn:{self.source.partition}:s3:::*/{folder}/{self.unit}-*" for folder in FOLDERS],
+                *(f"arn:{self.source.partition}:s3:::*/{folder}/{self.unit}-*" for folder in FOLDERS),
                 conditions=of_source,
             ),
-            iam.PolicyStatement(actions=["kms:Decrypt"], resources=[self.source.arn("kms", "key/*")], conditions=via),
+            allow("kms:Decrypt", self.source.arn("kms", "key/*"), conditions=via),
         ]
 
     def image_statement(self) -> iam.PolicyStatement:
@@ -108,12 +109,12 @@ class PromotionLink:
         The repository is known only from the release; its own policy names the role.
         """
         actions = ["ecr:BatchGetImage", "ecr:DescribeImages"]
-        return iam.PolicyStatement(actions=actions, resources=[self.source.arn("ecr", "repository/*")])
+        return allow(actions, self.source.arn("ecr", "repository/*"))
 
     def recheck_statement(self) -> iam.PolicyStatement:
         """Return the statement that lets a role of the target check whether a package is still approved in the source."""
         packages = self.source.arn("sagemaker", f"model-package/{self.group}/*")
-        return iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[packages])
+        return allow("sagemaker:DescribeModelPackage", packages)
 
     # events in either direction: the sender role's policy, and the policy of the other side's inbox
 
@@ -122,7 +123,7 @@ class PromotionLink:
 
         See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
         """
-        return iam.PolicyStatement(actions=["events:PutEvents"], resources=[self.inbox(receiver)])
+        return allow("events:PutEvents", self.inbox(receiver))
 
     def inbox_statement(self, *, sender: LinkedEnvironment, receiver: LinkedEnvironment) -> Mapping[str, Any]:
         """Return the statement of the inbox's policy that lets the sender role put events of the unit on it."""

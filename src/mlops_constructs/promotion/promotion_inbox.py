@@ -16,7 +16,7 @@ from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
 from mlops_constructs._functions import QueueConsumer, define_function, define_queue_consumer
-from mlops_constructs._roles import key_statement, put_events_statement
+from mlops_constructs._roles import WRITES_ONCE, allow, key_statement, put_events_statement
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._state_machine import define_machine
 from mlops_constructs._unit_resources import define_table
@@ -71,13 +71,12 @@ class PromotionAccess:
             arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
         )
         return [
-            iam.PolicyStatement(
-                actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan", "dynamodb:UpdateItem"],
-                resources=[self.table.table_arn],
+            allow(
+                ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan", "dynamodb:UpdateItem"], self.table.table_arn
             ),
             key_statement(self.unit.key, services=["dynamodb"]),
-            iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
-            iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions]),
+            allow("states:StartExecution", machine.state_machine_arn),
+            allow("states:DescribeExecution", executions),
         ]
 
     def reader(self) -> list[iam.PolicyStatement]:
@@ -85,8 +84,8 @@ class PromotionAccess:
         is_same_region = self.link.source.region == self.link.target.region
         return [
             *([self.link.recheck_statement()] if is_same_region else []),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._incoming(RECORD_FILE)]),
-            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.table.table_arn]),
+            allow("s3:GetObject", self._incoming(RECORD_FILE)),
+            allow("dynamodb:GetItem", self.table.table_arn),
             key_statement(self.unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
         ]
 
@@ -94,17 +93,12 @@ class PromotionAccess:
         """Return the keeper's permissions: store copies once, sign archives, read packages, and append to the audit chain."""
         kept = [*self._kept(), self._objects("models", SIGNATURE_FILE)]
         return [
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._incoming("*"), *kept]),
-            iam.PolicyStatement(
-                actions=["s3:PutObject"], resources=kept, conditions={"Null": {"s3:if-none-match": "false"}}
-            ),
-            iam.PolicyStatement(actions=["dynamodb:GetItem", "dynamodb:UpdateItem"], resources=[self.table.table_arn]),
+            allow("s3:GetObject", self._incoming("*"), *kept),
+            allow("s3:PutObject", *kept, conditions=WRITES_ONCE),
+            allow(["dynamodb:GetItem", "dynamodb:UpdateItem"], self.table.table_arn),
             key_statement(self.unit.key, services=["dynamodb", "s3"]),
-            iam.PolicyStatement(
-                actions=["sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"],
-                resources=[self.registry.packages_arn],
-            ),
-            iam.PolicyStatement(actions=["kms:GetPublicKey"], resources=[self.unit.signing_key.key_arn]),
+            allow(["sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"], self.registry.packages_arn),
+            allow("kms:GetPublicKey", self.unit.signing_key.key_arn),
             *self.unit.automation_statements(),
             *self.unit.audit_statements(promotions_chain(self.link.group)),
         ]
@@ -115,19 +109,15 @@ class PromotionAccess:
         return [
             *self.link.promote_statements(),
             *([self.link.image_statement()] if self.shares_images else []),
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=[self._incoming("*")]),
+            allow("s3:PutObject", self._incoming("*")),
             # registering reads the image and the artifact with the machine's permissions
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._objects("models", ARCHIVE_FILE)]),
+            allow("s3:GetObject", self._objects("models", ARCHIVE_FILE)),
             key_statement(unit.key, services=["s3"]),
-            iam.PolicyStatement(
-                actions=["ecr:BatchGetImage", "ecr:DescribeImages"], resources=[here.arn("ecr", "repository/*")]
-            ),
-            iam.PolicyStatement(
-                actions=["sagemaker:CreateModelPackage"], resources=[registry.group_arn, registry.packages_arn]
-            ),
-            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=functions),
+            allow(["ecr:BatchGetImage", "ecr:DescribeImages"], here.arn("ecr", "repository/*")),
+            allow("sagemaker:CreateModelPackage", registry.group_arn, registry.packages_arn),
+            allow("lambda:InvokeFunction", *functions),
             put_events_statement(unit),
-            iam.PolicyStatement(actions=["sns:Publish"], resources=[unit.topic.topic_arn]),
+            allow("sns:Publish", unit.topic.topic_arn),
             key_statement(unit.key, services=["sns"]),
             *registry.approve_statements(),
             *registry.notify_statements(),
@@ -254,8 +244,8 @@ class PromotionInbox(Construct):
     def read_statements(self) -> list[iam.PolicyStatement]:
         """Return the permissions to read the offers and their packages, without the key."""
         return [
-            iam.PolicyStatement(actions=["dynamodb:Scan"], resources=[self._table.table_arn]),
-            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self._registry.packages_arn]),
+            allow("dynamodb:Scan", self._table.table_arn),
+            allow("sagemaker:DescribeModelPackage", self._registry.packages_arn),
         ]
 
     def _role_name(self, purpose: LinkRole) -> str:

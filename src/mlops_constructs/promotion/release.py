@@ -1,6 +1,6 @@
 """Releases of a registry: guard, state machine, functions, and the rules that trigger the guard."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import aws_cdk as cdk
 import jsii
@@ -13,7 +13,7 @@ from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
 from mlops_constructs._functions import QueueConsumer, define_function, define_queue_consumer
-from mlops_constructs._roles import key_statement, put_events_statement
+from mlops_constructs._roles import WRITES_ONCE, allow, allow_listing, key_statement, put_events_statement
 from mlops_constructs._state_machine import define_machine
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.promotion.release_machine import FUNCTION_SECONDS, release_machine
@@ -63,7 +63,7 @@ class Release(Construct):
         self._names = [group_name]
         self._endpoint: str | None = None
         self._table: dynamodb.ITable = business_unit.automation_table
-        self._objects = iam.PolicyStatement(actions=["s3:GetObject"], resources=self._below(group_name))
+        self._objects = allow("s3:GetObject", *self._below(group_name))
         record = self._define_record(approval_environment)
         self._machine = self._define_machine(record)
         self._functions = [record]
@@ -95,12 +95,10 @@ class Release(Construct):
         """Return the permissions to read the releases and the row of the models that targets serve, without the key."""
         unit, releases = self._unit, f"releases/{self._group_name}/*"
         return [
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[unit.artifacts.arn_for_objects(releases)]),
-            _listing(unit.artifacts.bucket_arn, [releases]),
-            iam.PolicyStatement(
-                actions=["dynamodb:GetItem"],
-                resources=[unit.automation_table.table_arn],
-                conditions=_row(downstream_chain(self._group_name)),
+            allow("s3:GetObject", unit.artifacts.arn_for_objects(releases)),
+            allow_listing(unit.artifacts.bucket_arn, releases),
+            allow(
+                "dynamodb:GetItem", unit.automation_table.table_arn, conditions=_row(downstream_chain(self._group_name))
             ),
         ]
 
@@ -179,19 +177,16 @@ class Release(Construct):
         unit = self._unit
         releases = unit.artifacts.arn_for_objects(f"releases/{self._group_name}/*")
         return [
-            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self._packages_arn]),
+            allow("sagemaker:DescribeModelPackage", self._packages_arn),
             self._objects,
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[releases]),
-            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
-            iam.PolicyStatement(
-                actions=["s3:PutObject"], resources=[releases], conditions={"Null": {"s3:if-none-match": "false"}}
-            ),
+            allow("s3:GetObject", releases),
+            allow("s3:PutObject", releases, conditions=WRITES_ONCE),
             # without it S3 returns 403 for a missing object
-            _listing(unit.artifacts.bucket_arn, [f"releases/{self._group_name}/*", "gates/*"]),
-            _listing(unit.audit_bucket.bucket_arn, [f"audit/{chain}/*"]),
-            iam.PolicyStatement(
-                actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
-                resources=[_later(lambda: self._table.table_arn)],
+            allow_listing(unit.artifacts.bucket_arn, [f"releases/{self._group_name}/*", "gates/*"]),
+            allow_listing(unit.audit_bucket.bucket_arn, f"audit/{chain}/*"),
+            allow(
+                ["dynamodb:GetItem", "dynamodb:UpdateItem"],
+                _later(lambda: self._table.table_arn),
                 conditions=_row(chain),
             ),
             *unit.automation_statements(),
@@ -214,9 +209,9 @@ class Release(Construct):
                 partition=cdk.Aws.PARTITION,
             ),
             statements=[
-                iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=[record.function_arn]),
+                allow("lambda:InvokeFunction", record.function_arn),
                 put_events_statement(unit),
-                iam.PolicyStatement(actions=["sns:Publish"], resources=[unit.topic.topic_arn]),
+                allow("sns:Publish", unit.topic.topic_arn),
                 key_statement(unit.key, services=["sns"]),
             ],
             description=f"Releases packages of {self._group_name} to other accounts",
@@ -239,14 +234,11 @@ class Release(Construct):
                 **unit.automation_environment,
             },
             statements=[
-                iam.PolicyStatement(actions=["states:StartExecution"], resources=[self._machine.state_machine_arn]),
-                iam.PolicyStatement(
-                    actions=["sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"],
-                    resources=[self._packages_arn],
-                ),
-                iam.PolicyStatement(
-                    actions=["dynamodb:GetItem"],
-                    resources=[_later(lambda: self._table.table_arn)],
+                allow("states:StartExecution", self._machine.state_machine_arn),
+                allow(["sagemaker:DescribeModelPackage", "sagemaker:ListModelPackages"], self._packages_arn),
+                allow(
+                    "dynamodb:GetItem",
+                    _later(lambda: self._table.table_arn),
                     conditions=_row(_later(lambda: self.chain)),
                 ),
                 *unit.automation_statements(),
@@ -280,14 +272,6 @@ class Release(Construct):
         guard.feed(recheck)
         guard.function.add_environment("RECHECK_RULE", recheck.rule_arn)
         return ready, recheck
-
-
-def _listing(bucket_arn: str, prefixes: Sequence[str]) -> iam.PolicyStatement:
-    return iam.PolicyStatement(
-        actions=["s3:ListBucket"],
-        resources=[bucket_arn],
-        conditions={"StringLike": {"s3:prefix": list(prefixes) if len(prefixes) > 1 else prefixes[0]}},
-    )
 
 
 def _row(chain: str) -> dict[str, Mapping[str, object]]:

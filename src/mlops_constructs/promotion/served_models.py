@@ -13,7 +13,14 @@ from aws_cdk import aws_sqs as sqs
 
 from constructs import Construct
 from mlops_constructs._functions import QueueConsumer, define_queue_consumer
-from mlops_constructs._roles import describe_alarms_statement, key_statement, put_events_statement, shared_policy
+from mlops_constructs._roles import (
+    allow,
+    allow_listing,
+    describe_alarms_statement,
+    key_statement,
+    put_events_statement,
+    shared_policy,
+)
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import ValidationError, raise_if_any
 from mlops_constructs.promotion.environment import Environment
@@ -126,7 +133,7 @@ class ServedModels(Construct):
             others: Rules of the registry's other constructs.
         """
         rules = [*others, *self._rules]
-        statement = iam.PolicyStatement(actions=["events:DescribeRule"], resources=[rule.rule_arn for rule in rules])
+        statement = allow("events:DescribeRule", *(rule.rule_arn for rule in rules))
         self._described.append(statement)
         return statement
 
@@ -205,15 +212,11 @@ class ServedModels(Construct):
         self._allow(
             "Serves",
             [
-                iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
-                iam.PolicyStatement(actions=["dynamodb:Scan"], resources=[self._offers.table_arn]),
-                iam.PolicyStatement(actions=["s3:GetObject"], resources=[unit.audit_bucket.arn_for_objects(records)]),
+                allow("dynamodb:GetItem", table.table_arn),
+                allow("dynamodb:Scan", self._offers.table_arn),
+                allow("s3:GetObject", unit.audit_bucket.arn_for_objects(records)),
                 # without it S3 returns 403 for a missing object
-                iam.PolicyStatement(
-                    actions=["s3:ListBucket"],
-                    resources=[unit.audit_bucket.bucket_arn],
-                    conditions={"StringLike": {"s3:prefix": records}},
-                ),
+                allow_listing(unit.audit_bucket.bucket_arn, records),
             ],
             f"Reads what {endpoint} serves and has rolled back",
         )
@@ -238,7 +241,7 @@ class ServedModels(Construct):
             arns: ARNs of the rules.
         """
         self._consumer.function.add_environment("RULES", stack_of(self).to_json_string(published))
-        statement = iam.PolicyStatement(actions=["events:DescribeRule"], resources=list(arns))
+        statement = allow("events:DescribeRule", *arns)
         self._allow("Rules", [statement], f"Reads whether rules of {self._group_name} are enabled")
         hourly_alarm(
             self,
@@ -294,12 +297,8 @@ class ServedModels(Construct):
         statements = [
             describe_alarms_statement(),
             # the newest report confirms an alarm
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._unit.artifacts.arn_for_objects(reports)]),
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[self._unit.artifacts.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": reports}},
-            ),
+            allow("s3:GetObject", self._unit.artifacts.arn_for_objects(reports)),
+            allow_listing(self._unit.artifacts.bucket_arn, reports),
         ]
         self._allow("Asks", statements, f"Confirms alarms that ask to retrain {self._group_name}")
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
@@ -380,13 +379,9 @@ class ServedModels(Construct):
         row = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [downstream_chain(self._group_name)]}}
         releases = f"releases/{self._group_name}/*"
         kept = [
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[unit.artifacts.arn_for_objects(releases)]),
+            allow("s3:GetObject", unit.artifacts.arn_for_objects(releases)),
             # without it S3 returns 403 for a missing object
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[unit.artifacts.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": releases}},
-            ),
+            allow_listing(unit.artifacts.bucket_arn, releases),
         ]
         return define_queue_consumer(
             self,
@@ -396,11 +391,7 @@ class ServedModels(Construct):
             description=f"Keeps what targets serve of {self._group_name}, and tells the source",
             environment=self._environment(),
             statements=[
-                iam.PolicyStatement(
-                    actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
-                    resources=[unit.automation_table.table_arn],
-                    conditions=row,
-                ),
+                allow(["dynamodb:GetItem", "dynamodb:UpdateItem"], unit.automation_table.table_arn, conditions=row),
                 key_statement(unit.key, services=["dynamodb", "s3"]),
                 *(kept if self._targets else []),
             ],

@@ -14,7 +14,10 @@ from constructs import Construct
 from mlops_constructs._roles import (
     ROLE_REASON,
     SERVICE,
+    WRITES_ONCE,
     ServiceRole,
+    allow,
+    allow_listing,
     container_statements,
     describe_alarms_statement,
     key_statement,
@@ -82,8 +85,8 @@ class RetrainingAccess:
             self.source.store.admit(roles["set"], to="read")
         if self.processing is not None and processing_code is not None:
             statements = [
-                _objects("s3:GetObject", self._splits("train"), _object_of(processing_code)),
-                _objects("s3:PutObject", self._artifacts("processed")),
+                allow("s3:GetObject", self._splits("train"), _object_of(processing_code)),
+                allow("s3:PutObject", self._artifacts("processed")),
                 self._list_splits(),
                 _find(processing_code),
             ]
@@ -94,8 +97,8 @@ class RetrainingAccess:
         statements = self._training_statements(code)
         roles["train"] = self._role("TrainingRole", "trains", "Training", image, statements, job="train")
         statements = [
-            _objects("s3:GetObject", self._splits("holdout"), self._artifacts("models")),
-            _objects("s3:PutObject", self._artifacts("predictions")),
+            allow("s3:GetObject", self._splits("holdout"), self._artifacts("models")),
+            allow("s3:PutObject", self._artifacts("predictions")),
             self._list_splits(),
             self._list_artifacts("models"),
             *(
@@ -107,17 +110,17 @@ class RetrainingAccess:
         purpose = "asks the champion for its predictions"
         roles["live"] = self._role("PredictionRole", purpose, "Processing", image, statements, job="live")
         statements = [
-            _objects(
+            allow(
                 "s3:GetObject",
                 self._splits(),
                 *(self._artifacts(folder) for folder in ("models", "predictions", REGISTERED)),
             ),
-            _objects("s3:PutObject", self._artifacts("evaluations")),
+            allow("s3:PutObject", self._artifacts("evaluations")),
             self._list_splits(),
             self._list_artifacts("models"),
             self._list_artifacts("predictions"),
             self._list_artifacts(REGISTERED),
-            *([] if metric is None else [_objects("s3:GetObject", _object_of(metric)), _find(metric)]),
+            *([] if metric is None else [allow("s3:GetObject", _object_of(metric)), _find(metric)]),
         ]
         roles["eval"] = self._role("EvaluationRole", "evaluates", "Processing", image, statements, job="eval")
         return roles | self._server_roles()
@@ -128,16 +131,16 @@ class RetrainingAccess:
         if serving is None:
             return {}
         statements = [
-            _objects("s3:GetObject", self._splits("holdout"), self._artifacts("models")),
-            _objects("s3:PutObject", self._artifacts("predictions")),
+            allow("s3:GetObject", self._splits("holdout"), self._artifacts("models")),
+            allow("s3:PutObject", self._artifacts("predictions")),
             self._list_splits(),
             self._list_artifacts("models"),
         ]
         writes = "writes the holdout for a server"
         rows = self._role("RowsRole", writes, "Processing", self.training.image, statements, job="rows?")
         statements = [
-            _objects("s3:GetObject", self._artifacts("models"), self._of_answers("rows")),
-            _objects("s3:PutObject", self._of_answers("answers")),
+            allow("s3:GetObject", self._artifacts("models"), self._of_answers("rows")),
+            allow("s3:PutObject", self._of_answers("answers")),
             self._list_artifacts("predictions"),
             *(
                 statement
@@ -163,7 +166,7 @@ class RetrainingAccess:
             read.append(self._artifacts("checkpoints"))
             written.append(self._artifacts("checkpoints"))
             found.append(self._list_artifacts("checkpoints"))
-        return [_objects("s3:GetObject", *read), _objects("s3:PutObject", *written), *found]
+        return [allow("s3:GetObject", *read), allow("s3:PutObject", *written), *found]
 
     def _role(
         self,
@@ -201,7 +204,7 @@ class RetrainingAccess:
         return self.business_unit.artifacts.arn_for_objects(f"{folder}/{self.pipeline}/*")
 
     def _list_artifacts(self, folder: str) -> iam.PolicyStatement:
-        return _list(self.business_unit.artifacts.bucket_arn, f"{folder}/{self.pipeline}/*")
+        return allow_listing(self.business_unit.artifacts.bucket_arn, f"{folder}/{self.pipeline}/*")
 
     def _splits(self, split: str | None = None) -> str:
         own = "*/" if self.source.is_built else ""  # one prefix per training
@@ -210,7 +213,7 @@ class RetrainingAccess:
         )
 
     def _list_splits(self) -> iam.PolicyStatement:
-        return _list(self.source.bucket.bucket_arn, f"{self.source.prefix}/*")
+        return allow_listing(self.source.bucket.bucket_arn, f"{self.source.prefix}/*")
 
     def jobs_policy(self, roles: dict[str, ServiceRole]) -> iam.ManagedPolicy:
         """Define the machine's permissions on jobs: start them in the declared network, watch and stop them, pass their roles.
@@ -228,33 +231,18 @@ class RetrainingAccess:
         if self.processing is not None and self.processing.instance_type not in types:
             types.append(self.processing.instance_type)
         statements = [
-            iam.PolicyStatement(
-                actions=["sagemaker:CreateTrainingJob"], resources=[jobs["training"]], conditions=training
-            ),
+            allow("sagemaker:CreateTrainingJob", jobs["training"], conditions=training),
             # the training-set job reads Glue itself, so processing may have a network
             *(
-                iam.PolicyStatement(
-                    actions=["sagemaker:CreateProcessingJob"],
-                    resources=[jobs["processing"]],
-                    conditions={**conditions, **encrypted},
-                )
+                allow("sagemaker:CreateProcessingJob", jobs["processing"], conditions={**conditions, **encrypted})
                 for encrypted in self._encrypted(types)
             ),
-            iam.PolicyStatement(
-                actions=["sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"], resources=[jobs["training"]]
-            ),
-            iam.PolicyStatement(
-                actions=["sagemaker:DescribeProcessingJob", "sagemaker:StopProcessingJob"],
-                resources=[jobs["processing"]],
-            ),
-            iam.PolicyStatement(actions=["sagemaker:AddTags", "sagemaker:ListTags"], resources=list(jobs.values())),
+            allow(["sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"], jobs["training"]),
+            allow(["sagemaker:DescribeProcessingJob", "sagemaker:StopProcessingJob"], jobs["processing"]),
+            allow(["sagemaker:AddTags", "sagemaker:ListTags"], *jobs.values()),
             *(pass_role_statement(role, service=SERVICE) for job, role in roles.items() if job not in _OF_SERVERS),
             # https://docs.aws.amazon.com/step-functions/latest/dg/connect-glue.html
-            *(
-                []
-                if self.training_set_job is None
-                else [iam.PolicyStatement(actions=list(_RUN_ACTIONS), resources=[self.training_set_job.job_arn])]
-            ),
+            *([] if self.training_set_job is None else [allow(_RUN_ACTIONS, self.training_set_job.job_arn)]),
         ]
         return shared_policy(
             scope,
@@ -290,24 +278,18 @@ class RetrainingAccess:
         security_groups = [unit.security_group.security_group_id]
         (encrypted,) = self._encrypted([self.training.instance_type])
         statements = [
-            iam.PolicyStatement(
-                actions=["sagemaker:CreateModel"],
-                resources=[model],
+            allow(
+                "sagemaker:CreateModel",
+                model,
                 conditions=placed(subnets=unit.subnet_ids, security_groups=security_groups, is_isolated=True),
             ),
-            iam.PolicyStatement(actions=["sagemaker:DeleteModel", "sagemaker:DescribeModel"], resources=[model]),
-            iam.PolicyStatement(
-                actions=["sagemaker:CreateTransformJob"],
-                resources=[job],
-                conditions={"ArnLike": {"sagemaker:ModelArn": model}, **encrypted},
+            allow(["sagemaker:DeleteModel", "sagemaker:DescribeModel"], model),
+            allow(
+                "sagemaker:CreateTransformJob", job, conditions={"ArnLike": {"sagemaker:ModelArn": model}, **encrypted}
             ),
-            iam.PolicyStatement(
-                actions=["sagemaker:DescribeTransformJob", "sagemaker:StopTransformJob"], resources=[job]
-            ),
-            iam.PolicyStatement(actions=["sagemaker:AddTags"], resources=[model, job]),
-            iam.PolicyStatement(
-                actions=["events:DescribeRule", "events:PutRule", "events:PutTargets"], resources=[rule]
-            ),
+            allow(["sagemaker:DescribeTransformJob", "sagemaker:StopTransformJob"], job),
+            allow("sagemaker:AddTags", model, job),
+            allow(["events:DescribeRule", "events:PutRule", "events:PutTargets"], rule),
             *(pass_role_statement(roles[job], service=SERVICE) for job in _OF_SERVERS),
         ]
         return shared_policy(
@@ -331,51 +313,42 @@ class RetrainingAccess:
         statements = [
             # Step Functions uses these rules to learn that a job ended
             # https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
-            iam.PolicyStatement(
-                actions=["events:DescribeRule", "events:PutRule", "events:PutTargets"], resources=rules
-            ),
-            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=functions),
-            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[rollout_table.table_arn, table.table_arn]),
-            iam.PolicyStatement(actions=["dynamodb:UpdateItem"], resources=[table.table_arn]),
+            allow(["events:DescribeRule", "events:PutRule", "events:PutTargets"], *rules),
+            allow("lambda:InvokeFunction", *functions),
+            allow("dynamodb:GetItem", rollout_table.table_arn, table.table_arn),
+            allow("dynamodb:UpdateItem", table.table_arn),
             key_statement(unit.key, services=["dynamodb"]),
-            iam.PolicyStatement(actions=["sagemaker:CreateModelPackage"], resources=packages),
+            allow("sagemaker:CreateModelPackage", *packages),
             # registering reads the image and the artifact with the machine's permissions
             self.training.serving_image.register_statement(self.scope),
-            _objects("s3:GetObject", self._artifacts("models")),
+            allow("s3:GetObject", self._artifacts("models")),
             # to find earlier predictions of the champion for this holdout
             self._list_splits(),
             self._list_artifacts("predictions"),
             key_statement(unit.key, services=["s3"], actions=["kms:Decrypt"]),
             put_events_statement(unit),
             # to ask people whether to train on a feed that looks broken
-            iam.PolicyStatement(actions=["sns:Publish"], resources=[unit.topic.topic_arn]),
+            allow("sns:Publish", unit.topic.topic_arn),
             key_statement(unit.key, services=["sns"]),
         ]
         return [*statements, *self.registry.approve_statements(), *self.registry.notify_statements()]
 
     def gate(self, rollout_table: dynamodb.ITable) -> list[iam.PolicyStatement]:
-        """Return the gate's permissions: copy the trained model once, read evaluation and request schema, write its result.
-
-        See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
-        """
+        """Return the gate's permissions: copy the trained model once, read evaluation and request schema, write its result."""
         archives = self.business_unit.artifacts.arn_for_objects(f"models/{self.pipeline}/*/{ARCHIVE_FILE}")
         return [
-            _objects(
+            allow(
                 "s3:GetObject", self._artifacts("evaluations"), self._artifacts("training"), self._artifacts(REGISTERED)
             ),
-            _objects(
+            allow(
                 "s3:PutObject",
                 self._artifacts("gates"),
                 self.business_unit.artifacts.arn_for_objects(f"evaluations/{self.pipeline}/*/{METRICS_FILE}"),
             ),
             *self._promises(rollout_table),
             # to read the copy's hash that S3 computed
-            _objects("s3:GetObject", archives),
-            iam.PolicyStatement(
-                actions=["s3:PutObject"],
-                resources=[archives],
-                conditions={"Null": {"s3:if-none-match": "false"}},
-            ),
+            allow("s3:GetObject", archives),
+            allow("s3:PutObject", archives, conditions=WRITES_ONCE),
             key_statement(self.business_unit.key, services=["s3"]),
             *self.business_unit.automation_statements(),
         ]
@@ -385,26 +358,24 @@ class RetrainingAccess:
         reports = f"monitor/{self.endpoint}/reports/*"
         return [
             *self.business_unit.automation_statements(),
-            iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[self._executions(machine)]),
-            iam.PolicyStatement(
-                actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources=[table.table_arn]
-            ),
+            allow("states:DescribeExecution", self._executions(machine)),
+            allow(["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], table.table_arn),
             key_statement(self.business_unit.key, services=["dynamodb"]),
             key_statement(self.business_unit.key, services=["s3"], actions=["kms:Decrypt"]),
             describe_alarms_statement(),
             # the newest report confirms an alarm
-            _objects("s3:GetObject", self.business_unit.artifacts.arn_for_objects(reports)),
-            _list(self.business_unit.artifacts.bucket_arn, reports),
-            iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
+            allow("s3:GetObject", self.business_unit.artifacts.arn_for_objects(reports)),
+            allow_listing(self.business_unit.artifacts.bucket_arn, reports),
+            allow("states:StartExecution", machine.state_machine_arn),
             # to check whether an earlier registered model is still in the registry
-            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
+            allow("sagemaker:DescribeModelPackage", self.registry.packages_arn),
         ]
 
     def register(self, rollout_table: dynamodb.ITable) -> list[iam.PolicyStatement]:
         """Return the permissions to upload an external model, and to read the approval rule and the endpoint's request schema."""
         unit = self.business_unit
         return [
-            _objects("s3:PutObject", self._artifacts(REGISTERED)),
+            allow("s3:PutObject", self._artifacts(REGISTERED)),
             key_statement(unit.key, services=["s3"]),
             self._parameters(
                 registry_parameter(unit=unit.name, group=self.registry.group_name),
@@ -418,16 +389,16 @@ class RetrainingAccess:
         unit = self.business_unit
         return [
             key_statement(unit.key, services=["dynamodb"], actions=["kms:Decrypt"]),
-            iam.PolicyStatement(
-                actions=["kms:Decrypt"],
-                resources=[unit.key.key_arn],
+            allow(
+                "kms:Decrypt",
+                unit.key.key_arn,
                 conditions={
                     "StringEquals": {"kms:EncryptionContext:aws:states:stateMachineArn": machine.state_machine_arn}
                 },
             ),
             self._parameters(f"/mlops/{unit.name}/unit", f"/mlops/{unit.name}/pipeline/{self.pipeline}"),
-            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
-            iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[self._executions(machine)]),
+            allow("dynamodb:GetItem", table.table_arn),
+            allow("states:DescribeExecution", self._executions(machine)),
         ]
 
     def read_runs(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
@@ -446,39 +417,31 @@ class RetrainingAccess:
         }
         return [
             *self.request(table=table, machine=machine),
-            iam.PolicyStatement(actions=["dynamodb:Query"], resources=[table.table_arn]),
-            iam.PolicyStatement(actions=["states:ListExecutions"], resources=[machine.state_machine_arn]),
+            allow("dynamodb:Query", table.table_arn),
+            allow("states:ListExecutions", machine.state_machine_arn),
             key_statement(unit.key, services=["s3"], actions=["kms:Decrypt"]),
-            _objects("s3:GetObject", self._artifacts("evaluations"), self._artifacts("gates")),
+            allow("s3:GetObject", self._artifacts("evaluations"), self._artifacts("gates")),
             self._list_artifacts("evaluations"),
             self._list_artifacts("gates"),
-            iam.PolicyStatement(
-                actions=["sagemaker:ListModelPackages"],
-                resources=[self.registry.packages_arn],
-            ),
-            iam.PolicyStatement(actions=[f"sagemaker:Describe{kind}Job" for kind in kinds], resources=jobs),
-            iam.PolicyStatement(actions=["logs:DescribeLogStreams"], resources=[f"{arn}:*" for arn in groups.values()]),
+            allow("sagemaker:ListModelPackages", self.registry.packages_arn),
+            allow([f"sagemaker:Describe{kind}Job" for kind in kinds], *jobs),
+            allow("logs:DescribeLogStreams", *(f"{arn}:*" for arn in groups.values())),
             # only of the pipeline's own jobs
-            iam.PolicyStatement(
-                actions=["logs:GetLogEvents"],
-                resources=[f"{arn}:log-stream:{self.pipeline}-*" for arn in groups.values()],
-            ),
+            allow("logs:GetLogEvents", *(f"{arn}:log-stream:{self.pipeline}-*" for arn in groups.values())),
         ]
 
     def _promises(self, rollout_table: dynamodb.ITable) -> list[iam.PolicyStatement]:
         """Return the permissions to read the serving spec, which contains the request schema."""
         return [
-            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[rollout_table.table_arn]),
-            _objects("s3:GetObject", self.business_unit.artifacts.arn_for_objects(f"specs/{self.endpoint}/*")),
+            allow("dynamodb:GetItem", rollout_table.table_arn),
+            allow("s3:GetObject", self.business_unit.artifacts.arn_for_objects(f"specs/{self.endpoint}/*")),
         ]
 
     def _parameters(self, *names: str) -> iam.PolicyStatement:
         stack = stack_values(self.scope)
-        return iam.PolicyStatement(
-            actions=["ssm:GetParameter"],
-            resources=[
-                stack.format_arn(service="ssm", resource="parameter", resource_name=name.lstrip("/")) for name in names
-            ],
+        return allow(
+            "ssm:GetParameter",
+            *(stack.format_arn(service="ssm", resource="parameter", resource_name=name.lstrip("/")) for name in names),
         )
 
     def _executions(self, machine: sfn.StateMachine) -> str:
@@ -529,22 +492,12 @@ def lineage_statements(scope: Construct, training_set: str) -> list[iam.PolicySt
     )
     artifacts, builds, contexts = (sagemaker_arn(scope, kind, name) for kind, name in names)
     return [
-        iam.PolicyStatement(actions=["sagemaker:ListArtifacts", "sagemaker:ListAssociations"], resources=["*"]),
-        iam.PolicyStatement(actions=["sagemaker:AddAssociation"], resources=[artifacts, builds, contexts]),
-        iam.PolicyStatement(actions=["sagemaker:CreateArtifact"], resources=[artifacts]),
-        iam.PolicyStatement(actions=["sagemaker:CreateAction", "sagemaker:DescribeAction"], resources=[builds]),
-        iam.PolicyStatement(actions=["sagemaker:CreateContext", "sagemaker:DescribeContext"], resources=[contexts]),
+        allow(["sagemaker:ListArtifacts", "sagemaker:ListAssociations"], "*"),
+        allow("sagemaker:AddAssociation", artifacts, builds, contexts),
+        allow("sagemaker:CreateArtifact", artifacts),
+        allow(["sagemaker:CreateAction", "sagemaker:DescribeAction"], builds),
+        allow(["sagemaker:CreateContext", "sagemaker:DescribeContext"], contexts),
     ]
-
-
-def _objects(action: str, *resources: str) -> iam.PolicyStatement:
-    return iam.PolicyStatement(actions=[action], resources=list(resources))
-
-
-def _list(bucket_arn: str, prefix: str) -> iam.PolicyStatement:
-    return iam.PolicyStatement(
-        actions=["s3:ListBucket"], resources=[bucket_arn], conditions={"StringLike": {"s3:prefix": prefix}}
-    )
 
 
 def _object_of(code: s3_assets.Asset) -> str:
@@ -552,7 +505,7 @@ def _object_of(code: s3_assets.Asset) -> str:
 
 
 def _find(code: s3_assets.Asset) -> iam.PolicyStatement:
-    return _list(code.bucket.bucket_arn, code.s3_object_key)
+    return allow_listing(code.bucket.bucket_arn, code.s3_object_key)
 
 
 class ChampionAccess:
@@ -587,12 +540,8 @@ class ChampionAccess:
         """Grant the roles read access to another pipeline's models."""
         models = f"models/{pipeline}/*"
         statements = [
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._artifacts.arn_for_objects(models)]),
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[self._artifacts.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": models}},
-            ),
+            allow("s3:GetObject", self._artifacts.arn_for_objects(models)),
+            allow_listing(self._artifacts.bucket_arn, models),
         ]
         if self._policy is not None:
             self._policy.add_statements(*statements)

@@ -18,7 +18,7 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import define_function
 from mlops_constructs._platform_rules import further_tags, rule_problems
-from mlops_constructs._roles import grant_statements
+from mlops_constructs._roles import allow, grant_statements
 from mlops_constructs._state_machine import define_machine
 from mlops_constructs._unit_resources import define_table, mark_state
 from mlops_constructs._validation import raise_if_any
@@ -309,9 +309,9 @@ class RetrainingPipeline(Construct):
         Args:
             grantee: Principal to grant access to.
         """
-        put = iam.PolicyStatement(
-            actions=["events:PutEvents"],
-            resources=[self._unit.bus.event_bus_arn],
+        put = allow(
+            "events:PutEvents",
+            self._unit.bus.event_bus_arn,
             conditions={
                 "StringEquals": {
                     "events:source": request_source(self._unit.name),

@@ -15,7 +15,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import add_target, define_function
-from mlops_constructs._roles import key_statement, sagemaker_arn
+from mlops_constructs._roles import allow, key_statement, sagemaker_arn
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._validation import ValidationError
 from mlops_constructs.retraining.retraining_permissions import WILDCARD_REASON, RetrainingAccess
@@ -204,29 +204,25 @@ def _statements(
     outbox = f"tracking/{pipeline}/*"
     own = unit.artifacts.arn_for_objects
     found = [
-        iam.PolicyStatement(actions=["s3:GetObject"], resources=[own(f"evaluations/{pipeline}/*"), own(outbox)]),
-        iam.PolicyStatement(actions=["s3:PutObject", "s3:DeleteObject"], resources=[own(outbox)]),
-        iam.PolicyStatement(
-            actions=["s3:ListBucket"],
-            resources=[unit.artifacts.bucket_arn],
+        allow("s3:GetObject", own(f"evaluations/{pipeline}/*"), own(outbox)),
+        allow(["s3:PutObject", "s3:DeleteObject"], own(outbox)),
+        allow(
+            "s3:ListBucket",
+            unit.artifacts.bucket_arn,
             conditions={
                 "StringLike": {"s3:prefix": [f"tracking/{pipeline}/{each}/" for each in ("waiting", "refused")]}
             },
         ),
-        iam.PolicyStatement(
-            actions=["dynamodb:UpdateItem"],
-            resources=[table.table_arn],
+        allow(
+            "dynamodb:UpdateItem",
+            table.table_arn,
             conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [f"{pipeline}#tracking"]}},
         ),
-        iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[rollout_table.table_arn]),
-        iam.PolicyStatement(
-            actions=["sagemaker:DescribeModelPackage"],
-            resources=[sagemaker_arn(scope, "model-package", f"{access.registry.group_name}/*")],
+        allow("dynamodb:GetItem", rollout_table.table_arn),
+        allow(
+            "sagemaker:DescribeModelPackage", sagemaker_arn(scope, "model-package", f"{access.registry.group_name}/*")
         ),
-        iam.PolicyStatement(
-            actions=["sagemaker:DescribeTrainingJob"],
-            resources=[sagemaker_arn(scope, "training-job", f"{pipeline}-*")],
-        ),
+        allow("sagemaker:DescribeTrainingJob", sagemaker_arn(scope, "training-job", f"{pipeline}-*")),
         key_statement(unit.key, services=["dynamodb", "s3"]),
     ]
     if tracking.secret is not None:
@@ -234,7 +230,7 @@ def _statements(
     if tracking.is_managed:
         # claim: managed-mlflow-actions
         actions = [f"{SERVICE}:{action}" for action in _MANAGED_ACTIONS]
-        found.append(iam.PolicyStatement(actions=actions, resources=[tracking.uri]))
+        found.append(allow(actions, tracking.uri))
     return found
 
 
@@ -242,11 +238,11 @@ def _secret_statements(scope: Construct, secret: secretsmanager.ISecret) -> Iter
     """Return the permissions to read the secret and, if it has its own key, to decrypt it."""
     # the ARN of a secret that is imported by name lacks its random six-character suffix
     arn = secret.secret_full_arn or f"{secret.secret_arn}-??????"
-    yield iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[arn])
+    yield allow("secretsmanager:GetSecretValue", arn)
     if secret.encryption_key is not None:
         stack = stack_values(scope)
-        yield iam.PolicyStatement(
-            actions=["kms:Decrypt"],
-            resources=[secret.encryption_key.key_arn],
+        yield allow(
+            "kms:Decrypt",
+            secret.encryption_key.key_arn,
             conditions={"StringEquals": {"kms:ViaService": f"secretsmanager.{stack.region}.{stack.url_suffix}"}},
         )

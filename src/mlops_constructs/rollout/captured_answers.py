@@ -4,11 +4,11 @@ Metrics count errors by status code only; captures also show error bodies with s
 """
 
 import aws_cdk as cdk
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from constructs import Construct
 from mlops_constructs._functions import define_function
+from mlops_constructs._roles import allow
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._state_machine import NOW, State, assign, choose, invoke, on_error, wait
 from mlops_constructs.rollout.evidence_states import CAN_STOP, stop_states
@@ -52,14 +52,12 @@ def define_answers(
     place = cdk.Fn.select(1, cdk.Fn.split("s3://", capture.destination))
     bucket = cdk.Fn.select(0, cdk.Fn.split("/", place))
     statements = [
-        iam.PolicyStatement(
-            actions=["s3:GetObject"], resources=[f"arn:{stack.partition}:s3:::{place}/{endpoint_name}/*"]
-        ),
-        iam.PolicyStatement(actions=["s3:ListBucket"], resources=[f"arn:{stack.partition}:s3:::{bucket}"]),
+        allow("s3:GetObject", f"arn:{stack.partition}:s3:::{place}/{endpoint_name}/*"),
+        allow("s3:ListBucket", f"arn:{stack.partition}:s3:::{bucket}"),
     ]
     if capture.kms_key is not None:
         via = {"StringEquals": {"kms:ViaService": f"s3.{stack.region}.{stack.url_suffix}"}}
-        statements.append(iam.PolicyStatement(actions=["kms:Decrypt"], resources=[capture.kms_key], conditions=via))
+        statements.append(allow("kms:Decrypt", capture.kms_key, conditions=via))
     return define_function(
         scope,
         id,

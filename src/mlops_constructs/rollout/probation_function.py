@@ -6,12 +6,11 @@ import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
 from mlops_constructs._functions import add_target, define_function
-from mlops_constructs._roles import alarm_arn, key_statement, rule_arn, sagemaker_arn
+from mlops_constructs._roles import alarm_arn, allow, key_statement, rule_arn, sagemaker_arn
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.capture import announcement_prefix
@@ -54,36 +53,28 @@ def define_probation(
     objects = business_unit.artifacts.arn_for_objects
     slots = {} if slot_urls is None else {"SLOT_URLS": stack_of(scope).to_json_string(dict(slot_urls))}
     statements = [
-        iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
+        allow("dynamodb:GetItem", table.table_arn),
         # announcements of golden requests are written encrypted
         key_statement(
             business_unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"] if golden is None else _ENCRYPT
         ),
-        iam.PolicyStatement(actions=["events:DisableRule"], resources=[rule_arn(scope, probation_rule(endpoint_name))]),
-        iam.PolicyStatement(
-            actions=["cloudwatch:DeleteAlarms"], resources=[alarm_arn(scope, probation_alarm(endpoint_name))]
-        ),
-        iam.PolicyStatement(actions=["s3:GetObject"], resources=[objects(f"specs/{endpoint_name}/*")]),
+        allow("events:DisableRule", rule_arn(scope, probation_rule(endpoint_name))),
+        allow("cloudwatch:DeleteAlarms", alarm_arn(scope, probation_alarm(endpoint_name))),
+        allow("s3:GetObject", objects(f"specs/{endpoint_name}/*")),
     ]
     if golden is not None:
         # the URI is a token
         place = cdk.Fn.select(1, cdk.Fn.split("s3://", golden.uri))
-        invoke = iam.PolicyStatement(
-            actions=["sagemaker:InvokeEndpoint"], resources=[sagemaker_arn(scope, "endpoint", endpoint_name)]
-        )
+        invoke = allow("sagemaker:InvokeEndpoint", sagemaker_arn(scope, "endpoint", endpoint_name))
         statements += [
             # requests to slots go through their load balancer
             *([invoke] if slot_urls is None else []),
-            iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
-            iam.PolicyStatement(
-                actions=["s3:PutObject"], resources=[objects(f"{announcement_prefix(endpoint_name)}*")]
-            ),
-            iam.PolicyStatement(
-                actions=["s3:GetObject"],
-                resources=[
-                    objects(f"{REHEARSALS}/{endpoint_name}/*"),
-                    f"arn:{stack_values(scope).partition}:s3:::{place}",
-                ],
+            allow("states:StartExecution", machine.state_machine_arn),
+            allow("s3:PutObject", objects(f"{announcement_prefix(endpoint_name)}*")),
+            allow(
+                "s3:GetObject",
+                objects(f"{REHEARSALS}/{endpoint_name}/*"),
+                f"arn:{stack_values(scope).partition}:s3:::{place}",
             ),
         ]
     function = define_function(

@@ -21,7 +21,7 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import QueueConsumer, define_custom_resource, define_function, define_queue_consumer
 from mlops_constructs._platform_rules import rule_problems
-from mlops_constructs._roles import grant_statements, shared_policy
+from mlops_constructs._roles import allow, grant_statements, shared_policy
 from mlops_constructs._stack_values import stack_of
 from mlops_constructs._state_machine import define_machine, tasks
 from mlops_constructs._unit_resources import define_table, mark_state
@@ -304,7 +304,7 @@ class Rollout(Construct):
         if self._evaluations is not None:
             self._evaluations.add_statements(self._evaluations_of(pipeline))
         models = self._unit.artifacts.arn_for_objects(f"models/{pipeline}/*")
-        statement = iam.PolicyStatement(actions=["s3:GetObject"], resources=[models])
+        statement = allow("s3:GetObject", models)
         if self._models is not None:
             self._models.add_statements(statement)
             return
@@ -321,7 +321,7 @@ class Rollout(Construct):
 
     def _evaluations_of(self, pipeline: str) -> iam.PolicyStatement:
         evaluations = self._unit.artifacts.arn_for_objects(f"evaluations/{pipeline}/*")
-        return iam.PolicyStatement(actions=["s3:GetObject"], resources=[evaluations])
+        return allow("s3:GetObject", evaluations)
 
     def _define_record(self) -> lambda_.Function:
         function = define_function(

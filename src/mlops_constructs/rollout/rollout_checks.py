@@ -7,14 +7,13 @@ from pathlib import Path
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import define_function
-from mlops_constructs._roles import alarm_arn, key_statement, sagemaker_arn
+from mlops_constructs._roles import alarm_arn, allow, allow_metrics, key_statement, sagemaker_arn
 from mlops_constructs._stack_values import stack_of
 from mlops_constructs._validation import ValidationError, check_duration, check_range
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -156,12 +155,10 @@ def define_golden(
         slot_urls: URLs of a service's slots. Default: SageMaker serves.
     """
     stack = stack_of(scope)
-    invoke = iam.PolicyStatement(
-        actions=["sagemaker:InvokeEndpoint"],
-        resources=[
-            sagemaker_arn(scope, "endpoint", endpoint_name),
-            sagemaker_arn(scope, "endpoint", f"{endpoint_name}-golden-*"),
-        ],
+    invoke = allow(
+        "sagemaker:InvokeEndpoint",
+        sagemaker_arn(scope, "endpoint", endpoint_name),
+        sagemaker_arn(scope, "endpoint", f"{endpoint_name}-golden-*"),
     )
     slots = {} if slot_urls is None else {"SLOT_URLS": stack.to_json_string(dict(slot_urls))}
     return define_function(
@@ -175,23 +172,17 @@ def define_golden(
             # requests to slots go through their load balancer
             *([invoke] if slot_urls is None else []),
             # announcements of the calls, by which monitors exclude them
-            iam.PolicyStatement(
-                actions=["s3:PutObject"],
-                resources=[business_unit.artifacts.arn_for_objects(f"{announcement_prefix(endpoint_name)}*")],
-            ),
+            allow("s3:PutObject", business_unit.artifacts.arn_for_objects(f"{announcement_prefix(endpoint_name)}*")),
             # predictions of a candidate before it had traffic
-            iam.PolicyStatement(
-                actions=["s3:GetObject", "s3:PutObject"],
-                resources=[business_unit.artifacts.arn_for_objects(f"{REHEARSALS}/{endpoint_name}/*")],
+            allow(
+                ["s3:GetObject", "s3:PutObject"],
+                business_unit.artifacts.arn_for_objects(f"{REHEARSALS}/{endpoint_name}/*"),
             ),
             key_statement(business_unit.key, services=["s3"]),
             # the bootstrap bucket; if it has its own key, the key's policy allows its use through S3
             # https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-customizing.html
-            iam.PolicyStatement(
-                actions=["s3:GetObject"],
-                # the URI is a token
-                resources=[f"arn:{stack.partition}:s3:::{cdk.Fn.select(1, cdk.Fn.split('s3://', golden.uri))}"],
-            ),
+            # the URI is a token
+            allow("s3:GetObject", f"arn:{stack.partition}:s3:::{cdk.Fn.select(1, cdk.Fn.split('s3://', golden.uri))}"),
         ],
         timeout=cdk.Duration.minutes(15),
         wildcard_reason=_WILDCARD_REASON,
@@ -216,17 +207,10 @@ def define_verdict(scope: Construct, id: str, *, business_unit: IBusinessUnit, e
         description=f"Compares new fleets of {endpoint_name} with the old one",
         environment={"ARTIFACTS_BUCKET": business_unit.artifacts.bucket_name},
         statements=[
-            iam.PolicyStatement(actions=["cloudwatch:GetMetricData"], resources=["*"]),
-            iam.PolicyStatement(
-                actions=["cloudwatch:PutMetricData"],
-                resources=["*"],
-                conditions={"StringEquals": {"cloudwatch:namespace": ABORT_NAMESPACE}},
-            ),
-            iam.PolicyStatement(
-                actions=["cloudwatch:SetAlarmState"],
-                resources=[alarm_arn(scope, f"{endpoint_name}-rollout-*-{VERDICT}")],
-            ),
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=[kept]),
+            allow("cloudwatch:GetMetricData", "*"),
+            allow_metrics(ABORT_NAMESPACE),
+            allow("cloudwatch:SetAlarmState", alarm_arn(scope, f"{endpoint_name}-rollout-*-{VERDICT}")),
+            allow("s3:PutObject", kept),
             key_statement(business_unit.key, services=["s3"], actions=["kms:GenerateDataKey"]),
         ],
         timeout=cdk.Duration.seconds(30),

@@ -12,7 +12,11 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._roles import (
     SERVICE,
+    WRITES_ONCE,
     alarm_arn,
+    allow,
+    allow_listing,
+    allow_metrics,
     describe_alarms_statement,
     key_statement,
     pass_role_statement,
@@ -78,7 +82,7 @@ class RolloutAccess:
             self._describe(),
             *self._find_made(),
             # to find out which execution created a failed first endpoint
-            iam.PolicyStatement(actions=["sagemaker:ListTags"], resources=[self._own()["endpoint"]]),
+            allow("sagemaker:ListTags", self._own()["endpoint"]),
             describe_alarms_statement(),
             *self._traffic(),
         ]
@@ -96,22 +100,13 @@ class RolloutAccess:
         return [
             self._table("dynamodb:UpdateItem"),
             key_statement(unit.key, services=["dynamodb"]),
-            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=functions),
-            iam.PolicyStatement(
-                actions=["sagemaker:CreateModel"],
-                resources=[own["model"]],
-                conditions=_model_conditions(self.serving),
+            allow("lambda:InvokeFunction", *functions),
+            allow("sagemaker:CreateModel", own["model"], conditions=_model_conditions(self.serving)),
+            allow(
+                "sagemaker:CreateEndpointConfig", own["endpoint-config"], conditions=_config_conditions(self.serving)
             ),
-            iam.PolicyStatement(
-                actions=["sagemaker:CreateEndpointConfig"],
-                resources=[own["endpoint-config"]],
-                conditions=_config_conditions(self.serving),
-            ),
-            iam.PolicyStatement(
-                actions=["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
-                resources=[*self._endpoints(), own["endpoint-config"]],
-            ),
-            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
+            allow(["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"], *self._endpoints(), own["endpoint-config"]),
+            allow("sagemaker:DescribeModelPackage", self.registry.packages_arn),
             pass_role_statement(execution_role, service=SERVICE),
             *self._volumes(),
         ]
@@ -121,19 +116,20 @@ class RolloutAccess:
         own = self._own()
         return [
             # each action except AddTags applies to one type of these resources
-            iam.PolicyStatement(
-                actions=[
+            allow(
+                [
                     "sagemaker:AddTags",
                     "sagemaker:DeleteEndpoint",
                     "sagemaker:DeleteEndpointConfig",
                     "sagemaker:DeleteModel",
                     "sagemaker:DescribeEndpoint",
                 ],
-                resources=[*self._endpoints(), own["endpoint-config"], own["model"]],
+                *self._endpoints(),
+                own["endpoint-config"],
+                own["model"],
             ),
-            iam.PolicyStatement(
-                actions=["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
-                resources=self._made_alarms(),
+            allow(
+                ["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"], *self._made_alarms()
             ),
             *self._watched(),
             describe_alarms_statement(),
@@ -150,9 +146,9 @@ class RolloutAccess:
     def guard(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
         """Return the guard's permissions: start the machine, verify events, and take the lock of an execution that died."""
         return [
-            iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
-            iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[self._executions(machine)]),
-            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
+            allow("states:StartExecution", machine.state_machine_arn),
+            allow("states:DescribeExecution", self._executions(machine)),
+            allow("sagemaker:DescribeModelPackage", self.registry.packages_arn),
             self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
             key_statement(self.business_unit.key, services=["dynamodb"]),
             describe_alarms_statement(),
@@ -189,12 +185,8 @@ class RolloutAccess:
             ("cloudwatch:GetMetricData", "ce:GetCostAndUsage"): ["*"],
         }
         return [
-            *(iam.PolicyStatement(actions=list(actions), resources=on) for actions, on in allowed.items()),
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[artifacts.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": folders}},
-            ),
+            *(allow(actions, *on) for actions, on in allowed.items()),
+            allow_listing(artifacts.bucket_arn, folders),
             # encrypted data is read through the services that store it
             key_statement(unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
         ]
@@ -212,19 +204,15 @@ class RolloutAccess:
             self._specs("s3:GetObject", "s3:PutObject"),
             *self.business_unit.audit_statements(self.endpoint_name),
             key_statement(self.business_unit.key, services=["dynamodb"]),
-            iam.PolicyStatement(actions=["states:ListExecutions", "states:StartExecution"], resources=[machine_arn]),
-            iam.PolicyStatement(actions=["states:StopExecution"], resources=[executions]),
-            iam.PolicyStatement(
-                actions=["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"], resources=self._endpoints()
-            ),
-            iam.PolicyStatement(actions=["sagemaker:DeleteEndpointConfig"], resources=[own["endpoint-config"]]),
-            iam.PolicyStatement(actions=["sagemaker:DeleteModel"], resources=[own["model"]]),
+            allow(["states:ListExecutions", "states:StartExecution"], machine_arn),
+            allow("states:StopExecution", executions),
+            allow(["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"], *self._endpoints()),
+            allow("sagemaker:DeleteEndpointConfig", own["endpoint-config"]),
+            allow("sagemaker:DeleteModel", own["model"]),
             *self._find_made(),
             describe_alarms_statement(),
             self._set_abort_alarm(),
-            iam.PolicyStatement(
-                actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms(), self._probation_alarm()]
-            ),
+            allow("cloudwatch:DeleteAlarms", self._alarms(), self._probation_alarm()),
         ]
 
     def _watched(self) -> list[iam.PolicyStatement]:
@@ -232,7 +220,7 @@ class RolloutAccess:
         if not self.has_watch:
             return []
         rule = rule_arn(self.scope, probation_rule(self.endpoint_name))
-        return [iam.PolicyStatement(actions=["events:EnableRule"], resources=[rule])]
+        return [allow("events:EnableRule", rule)]
 
     def _quotas(self) -> list[iam.PolicyStatement]:
         """Return the permission to read instance quotas; none if the fleet has no instances.
@@ -241,7 +229,7 @@ class RolloutAccess:
         """
         if not self.instance_types():
             return []
-        return [iam.PolicyStatement(actions=["servicequotas:ListServiceQuotas"], resources=["*"])]
+        return [allow("servicequotas:ListServiceQuotas", "*")]
 
     def _traffic(self) -> list[iam.PolicyStatement]:
         """Return the permission to read the live fleet's metrics, by which preflight plans bakes and explains alarms in ALARM.
@@ -252,14 +240,14 @@ class RolloutAccess:
         is_planned = self.serving.eks is None and longest_bake(rollout) > rollout.bake
         if not is_planned and not rollout.alarms:
             return []
-        return [iam.PolicyStatement(actions=["cloudwatch:GetMetricData"], resources=["*"])]
+        return [allow("cloudwatch:GetMetricData", "*")]
 
     def _shadow(self) -> list[iam.PolicyStatement]:
         """Return the permission to read a shadow's metrics, if absolute limits apply to it."""
         rollout = self.serving.rollout
         if rollout.shadow is None or (rollout.max_error_count is None and rollout.max_latency_ms is None):
             return []
-        return [iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"])]
+        return [allow("cloudwatch:GetMetricStatistics", "*")]
 
     def _stop(self) -> list[iam.PolicyStatement]:
         """Return the permissions to stop a new fleet by its responses, if golden requests or captures are checked."""
@@ -267,12 +255,8 @@ class RolloutAccess:
             return []
         verdict = alarm_arn(self.scope, f"{self.endpoint_name}-rollout-*-{VERDICT}")
         return [
-            iam.PolicyStatement(actions=["cloudwatch:SetAlarmState"], resources=[verdict]),
-            iam.PolicyStatement(
-                actions=["cloudwatch:PutMetricData"],
-                resources=["*"],
-                conditions={"StringEquals": {"cloudwatch:namespace": ABORT_NAMESPACE}},
-            ),
+            allow("cloudwatch:SetAlarmState", verdict),
+            allow_metrics(ABORT_NAMESPACE),
         ]
 
     def _evidence(self) -> list[iam.PolicyStatement]:
@@ -282,25 +266,20 @@ class RolloutAccess:
             unit.audit_bucket.arn_for_objects(f"audit/{name}/*"),
             unit.artifacts.arn_for_objects(f"models/{name}/*"),
         ]
-        return [iam.PolicyStatement(actions=["s3:GetObject"], resources=objects), self._public_key()]
+        return [allow("s3:GetObject", *objects), self._public_key()]
 
     def _sign_archives(self) -> list[iam.PolicyStatement]:
         """Return the permissions to read gate results and evaluations, and to write each archive's signature once.
 
         A pipeline may have another name than its endpoint, so the prefixes are not limited to one.
-
-        See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
         """
         objects = self.business_unit.artifacts.arn_for_objects
         return [
-            iam.PolicyStatement(
-                actions=["s3:GetObject"],
-                resources=[objects(f"{folder}/*") for folder in ("evaluations", "gates", "models")],
-            ),
-            iam.PolicyStatement(
-                actions=["s3:PutObject"],
-                resources=[objects(f"models/*/{SIGNATURE_FILE}")],
-                conditions={"Null": {"s3:if-none-match": "false"}},
+            allow("s3:GetObject", *(objects(f"{folder}/*") for folder in ("evaluations", "gates", "models"))),
+            allow(
+                "s3:PutObject",
+                objects(f"models/*/{SIGNATURE_FILE}"),
+                conditions=WRITES_ONCE,
             ),
             self._public_key(),
         ]
@@ -310,10 +289,8 @@ class RolloutAccess:
         unit, name = self.business_unit, self.endpoint_name
         kept = unit.audit_bucket.arn_for_objects(f"minutes/{name}/*")
         return [
-            iam.PolicyStatement(
-                actions=["s3:GetObject"], resources=[unit.artifacts.arn_for_objects(f"{VERDICTS}/{name}/*")]
-            ),
-            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[kept]),
+            allow("s3:GetObject", unit.artifacts.arn_for_objects(f"{VERDICTS}/{name}/*")),
+            allow(["s3:GetObject", "s3:PutObject"], kept),
         ]
 
     def _audit(self) -> list[iam.PolicyStatement]:
@@ -321,16 +298,12 @@ class RolloutAccess:
             self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
             *self.business_unit.audit_statements(self.endpoint_name),
             # without it S3 returns 403 for a missing record
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[self.business_unit.audit_bucket.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": f"audit/{self.endpoint_name}/*"}},
-            ),
+            allow_listing(self.business_unit.audit_bucket.bucket_arn, f"audit/{self.endpoint_name}/*"),
             key_statement(self.business_unit.key, services=["dynamodb"]),
         ]
 
     def _public_key(self) -> iam.PolicyStatement:
-        return iam.PolicyStatement(actions=["kms:GetPublicKey"], resources=[self.business_unit.signing_key.key_arn])
+        return allow("kms:GetPublicKey", self.business_unit.signing_key.key_arn)
 
     def _volumes(self) -> list[iam.PolicyStatement]:
         """Return the permissions to encrypt instance volumes, if the instance types support a key.
@@ -346,14 +319,8 @@ class RolloutAccess:
         """Return the permissions to find configs, models and temporary endpoints by name and tags."""
         own = self._own()
         return [
-            iam.PolicyStatement(
-                actions=["sagemaker:ListTags"],
-                resources=[self._endpoints()[1], own["endpoint-config"], own["model"]],
-            ),
-            iam.PolicyStatement(
-                actions=["sagemaker:ListEndpointConfigs", "sagemaker:ListEndpoints", "sagemaker:ListModels"],
-                resources=["*"],
-            ),
+            allow("sagemaker:ListTags", self._endpoints()[1], own["endpoint-config"], own["model"]),
+            allow(["sagemaker:ListEndpointConfigs", "sagemaker:ListEndpoints", "sagemaker:ListModels"], "*"),
         ]
 
     def _endpoints(self) -> list[str]:
@@ -365,7 +332,7 @@ class RolloutAccess:
 
     def _set_abort_alarm(self) -> iam.PolicyStatement:
         abort = alarm_arn(self.scope, f"{self.endpoint_name}-rollout-*-{ABORT}")
-        return iam.PolicyStatement(actions=["cloudwatch:SetAlarmState"], resources=[abort])
+        return allow("cloudwatch:SetAlarmState", abort)
 
     def _executions(self, machine: sfn.StateMachine) -> str:
         return stack_values(self.scope).format_arn(
@@ -395,14 +362,14 @@ class RolloutAccess:
 
     def _describe(self) -> iam.PolicyStatement:
         actions = [f"sagemaker:Describe{kind}" for kind in ("Endpoint", "EndpointConfig", "Model", "ModelPackage")]
-        return iam.PolicyStatement(actions=actions, resources=[*self._own().values(), self.registry.packages_arn])
+        return allow(actions, *self._own().values(), self.registry.packages_arn)
 
     def _table(self, *actions: str) -> iam.PolicyStatement:
-        return iam.PolicyStatement(actions=list(actions), resources=[self.table.table_arn])
+        return allow(actions, self.table.table_arn)
 
     def _specs(self, *actions: str) -> iam.PolicyStatement:
         objects = self.business_unit.artifacts.arn_for_objects(f"specs/{self.endpoint_name}/*")
-        return iam.PolicyStatement(actions=list(actions), resources=[objects])
+        return allow(actions, objects)
 
 
 def _model_conditions(spec: ServingSpec) -> dict[str, Mapping[str, object]]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from aws_cdk import aws_iam as iam
 
 from constructs import Construct
-from mlops_constructs._roles import alarm_arn, sagemaker_arn
+from mlops_constructs._roles import alarm_arn, allow, sagemaker_arn
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._state_machine import CAUGHT, State, assign, choose, each, fail, on_error, task
 from mlops_runtime.contracts.rollout import ServingSpec
@@ -97,7 +97,7 @@ def scaling_statements(scope: Construct, *, spec: ServingSpec) -> list[iam.Polic
         return []
     tracking = alarm_arn(scope, f"TargetTracking-endpoint/{spec.endpoint}/*")
     waking = alarm_arn(scope, f"{spec.endpoint}-scaling-*")
-    remove = iam.PolicyStatement(actions=["cloudwatch:DeleteAlarms"], resources=[tracking, waking])
+    remove = allow("cloudwatch:DeleteAlarms", tracking, waking)
     actions = ["application-autoscaling:DeregisterScalableTarget"]
     if not requests["targets"]:
         return [_targets_statement(scope, actions), remove]
@@ -108,18 +108,12 @@ def scaling_statements(scope: Construct, *, spec: ServingSpec) -> list[iam.Polic
     return [
         _targets_statement(scope, actions),
         remove,
-        iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm"], resources=watched),
-        *([iam.PolicyStatement(actions=["cloudwatch:TagResource"], resources=[waking])] if requests["wake"] else []),
-        iam.PolicyStatement(actions=["application-autoscaling:DescribeScalableTargets"], resources=["*"]),
+        allow(["cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm"], *watched),
+        *([allow("cloudwatch:TagResource", waking)] if requests["wake"] else []),
+        allow("application-autoscaling:DescribeScalableTargets", "*"),
         # Application Auto Scaling also needs sagemaker:DescribeEndpoint, which the machine has anyway
-        iam.PolicyStatement(
-            actions=["sagemaker:UpdateEndpointWeightsAndCapacities"],
-            resources=[sagemaker_arn(scope, "endpoint", spec.endpoint)],
-        ),
-        iam.PolicyStatement(
-            actions=["sagemaker:DescribeEndpointConfig"],
-            resources=[sagemaker_arn(scope, "endpoint-config", f"{spec.endpoint}-*")],
-        ),
+        allow("sagemaker:UpdateEndpointWeightsAndCapacities", sagemaker_arn(scope, "endpoint", spec.endpoint)),
+        allow("sagemaker:DescribeEndpointConfig", sagemaker_arn(scope, "endpoint-config", f"{spec.endpoint}-*")),
         _service_linked_role(scope),
     ]
 
@@ -132,7 +126,7 @@ def _targets_statement(scope: Construct, actions: list[str]) -> iam.PolicyStatem
         "application-autoscaling:service-namespace": NAMESPACE,
         "application-autoscaling:scalable-dimension": DIMENSION,
     }
-    return iam.PolicyStatement(actions=sorted(actions), resources=[targets], conditions={"StringEquals": conditions})
+    return allow(sorted(actions), targets, conditions={"StringEquals": conditions})
 
 
 def _service_linked_role(scope: Construct) -> iam.PolicyStatement:
@@ -143,11 +137,7 @@ def _service_linked_role(scope: Construct) -> iam.PolicyStatement:
     role = stack_values(scope).format_arn(
         service="iam", region="", resource="role", resource_name=f"aws-service-role/{_PRINCIPAL}/{_SERVICE_LINKED_ROLE}"
     )
-    return iam.PolicyStatement(
-        actions=["iam:CreateServiceLinkedRole"],
-        resources=[role],
-        conditions={"StringEquals": {"iam:AWSServiceName": _PRINCIPAL}},
-    )
+    return allow("iam:CreateServiceLinkedRole", role, conditions={"StringEquals": {"iam:AWSServiceName": _PRINCIPAL}})
 
 
 def _find_target() -> dict[str, State]:
