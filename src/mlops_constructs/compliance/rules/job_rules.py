@@ -1,6 +1,6 @@
 """Rules for SageMaker jobs: network, isolation, encryption, limited runtime."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from mlops_constructs.compliance.assembly import Assembly, Resource, is_true
 from mlops_constructs.compliance.policies import as_list
@@ -50,10 +50,19 @@ _KINDS = ("DataQuality", "ModelQuality", "ModelBias", "ModelExplainability")
 _INLINE = "MonitoringScheduleConfig.MonitoringJobDefinition"
 
 
-def _job_isolation(assembly: Assembly) -> Iterator[Violation]:
-    for job in made(assembly, *_PATHS):
-        if not is_true(job.get(_PATHS[job.type])):
-            yield violation(job, _PATHS[job.type])
+def _unless(
+    paths: Mapping[str, str],
+    allowed: Callable[[object], object] = bool,
+    exempt: Callable[[Resource], bool] = lambda _: False,
+) -> Callable[[Assembly], Iterator[Violation]]:
+    """Return the check that the property at each job type's path is allowed, unless the job is exempt."""
+
+    def check(assembly: Assembly) -> Iterator[Violation]:
+        for job in made(assembly, *paths):
+            if not allowed(job.get(paths[job.type])) and not exempt(job):
+                yield violation(job, paths[job.type])
+
+    return check
 
 
 JOB_ISOLATION = Rule(
@@ -61,14 +70,8 @@ JOB_ISOLATION = Rule(
     problem="A job's container may open network connections, including to destinations not allowed for training data.",
     fix="Set EnableNetworkIsolation true; SageMaker copies inputs and outputs from outside the container.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/mkt-algo-model-internet-free.html",
-    check=_job_isolation,
+    check=_unless(_PATHS, is_true),
 )
-
-
-def _job_network(assembly: Assembly) -> Iterator[Violation]:
-    for job in made(assembly, *_NETWORK_PATHS):
-        if not job.get(_NETWORK_PATHS[job.type]):
-            yield violation(job, _NETWORK_PATHS[job.type])
 
 
 JOB_NETWORK = Rule(
@@ -76,14 +79,8 @@ JOB_NETWORK = Rule(
     problem="A job runs in SageMaker's network instead of the unit's, with internet access.",
     fix="Set VpcConfig with private subnets and a security group.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/train-vpc.html",
-    check=_job_network,
+    check=_unless(_NETWORK_PATHS),
 )
-
-
-def _job_output(assembly: Assembly) -> Iterator[Violation]:
-    for job in made(assembly, *_OUTPUT_PATHS):
-        if not job.get(_OUTPUT_PATHS[job.type]):
-            yield violation(job, _OUTPUT_PATHS[job.type])
 
 
 JOB_OUTPUT = Rule(
@@ -91,14 +88,8 @@ JOB_OUTPUT = Rule(
     problem="A job writes models or data that are not encrypted with a key of the unit.",
     fix="Set KmsKeyId of the job's output.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/encryption-at-rest.html",
-    check=_job_output,
+    check=_unless(_OUTPUT_PATHS),
 )
-
-
-def _job_runtime(assembly: Assembly) -> Iterator[Violation]:
-    for job in made(assembly, *_RUNTIME_PATHS):
-        if not job.get(_RUNTIME_PATHS[job.type]):
-            yield violation(job, _RUNTIME_PATHS[job.type])
 
 
 JOB_RUNTIME = Rule(
@@ -106,14 +97,8 @@ JOB_RUNTIME = Rule(
     problem="A job that hangs runs, and incurs cost, for up to days.",
     fix="Set StoppingCondition.MaxRuntimeInSeconds.",
     source="https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html",
-    check=_job_runtime,
+    check=_unless(_RUNTIME_PATHS),
 )
-
-
-def _job_traffic(assembly: Assembly) -> Iterator[Violation]:
-    for job in made(assembly, *_TRAFFIC_PATHS):
-        if not _is_alone(job) and not is_true(job.get(_TRAFFIC_PATHS[job.type])):
-            yield violation(job, _TRAFFIC_PATHS[job.type])
 
 
 def _is_alone(job: Resource) -> bool:
@@ -127,14 +112,8 @@ JOB_TRAFFIC = Rule(
     problem="A job with several instances sends training data between them unencrypted.",
     fix="Set EnableInterContainerTrafficEncryption true.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html",
-    check=_job_traffic,
+    check=_unless(_TRAFFIC_PATHS, is_true, exempt=_is_alone),
 )
-
-
-def _job_volume(assembly: Assembly) -> Iterator[Violation]:
-    for job in made(assembly, *_VOLUME_PATHS):
-        if not job.get(_VOLUME_PATHS[job.type]) and not _has_own_storage(job.get(_TYPE_PATHS[job.type])):
-            yield violation(job, _VOLUME_PATHS[job.type])
 
 
 def _has_own_storage(types: object) -> bool:
@@ -148,7 +127,7 @@ JOB_VOLUME = Rule(
     problem="A job's volumes contain training data and are not encrypted with a key of the unit.",
     fix="Set VolumeKmsKeyId; instance types with local NVMe storage do not support it and encrypt in hardware.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/encryption-at-rest.html",
-    check=_job_volume,
+    check=_unless(_VOLUME_PATHS, exempt=lambda job: _has_own_storage(job.get(_TYPE_PATHS[job.type]))),
 )
 
 

@@ -81,10 +81,15 @@ MODEL_BUCKET = Rule(
 
 
 def _model_isolation(assembly: Assembly) -> Iterator[Violation]:
-    exempt = serverless_models(assembly)  # serverless endpoints support neither a VPC nor network isolation
-    for model in everywhere(assembly, "AWS::SageMaker::Model"):
-        if model.name not in exempt and not is_true(model.get("EnableNetworkIsolation")):
+    for model in _models(assembly):
+        if not is_true(model.get("EnableNetworkIsolation")):
             yield violation(model, "EnableNetworkIsolation")
+
+
+def _models(assembly: Assembly) -> Iterator[Resource]:
+    """Yield the models that are not serverless: serverless endpoints support neither a VPC nor network isolation."""
+    exempt = serverless_models(assembly)
+    return (model for model in everywhere(assembly, "AWS::SageMaker::Model") if model.name not in exempt)
 
 
 MODEL_ISOLATION = Rule(
@@ -97,9 +102,8 @@ MODEL_ISOLATION = Rule(
 
 
 def _model_network(assembly: Assembly) -> Iterator[Violation]:
-    exempt = serverless_models(assembly)  # serverless endpoints support neither a VPC nor network isolation
-    for model in everywhere(assembly, "AWS::SageMaker::Model"):
-        if model.name not in exempt and not model.get("VpcConfig"):
+    for model in _models(assembly):
+        if not model.get("VpcConfig"):
             yield violation(model, "VpcConfig")
 
 

@@ -1,10 +1,10 @@
 """Rules for state machines: each task has a timeout, retries, a Catch and tags; alarms treat missing data as breaching."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mlops_constructs.compliance.assembly import Assembly, Resource, is_expression
 from mlops_constructs.compliance.rules._rule import Rule, Violation, violation
-from mlops_constructs.compliance.state_machines import machines, serving_specs
+from mlops_constructs.compliance.state_machines import State, machines, serving_specs
 from mlops_runtime.aws_api import UnknownOperationError, UnknownServiceError, input_shape, operation_name
 
 # services that publish no data point without activity
@@ -64,6 +64,13 @@ TASK_ARGUMENTS = Rule(
 )
 
 
+def _task_violations(assembly: Assembly, is_good: Callable[[State], object]) -> Iterator[Violation]:
+    for machine in machines(assembly):
+        for state in machine.tasks():
+            if not is_good(state):
+                yield violation(machine.resource, f"States.{state.name}", state.name)
+
+
 def _task_catch(assembly: Assembly) -> Iterator[Violation]:
     for machine in machines(assembly):
         caught = {state.name for state in machine.states() if state.body.get("Catch")}
@@ -83,10 +90,7 @@ TASK_CATCH = Rule(
 
 
 def _task_retry(assembly: Assembly) -> Iterator[Violation]:
-    for machine in machines(assembly):
-        for state in machine.tasks():
-            if not state.body.get("Retry"):
-                yield violation(machine.resource, f"States.{state.name}", state.name)
+    return _task_violations(assembly, lambda state: state.body.get("Retry"))
 
 
 TASK_RETRY = Rule(
@@ -131,10 +135,9 @@ TASK_TAGS = Rule(
 
 
 def _task_timeout(assembly: Assembly) -> Iterator[Violation]:
-    for machine in machines(assembly):
-        for state in machine.tasks():
-            if not (state.body.get("TimeoutSeconds") or state.body.get("TimeoutSecondsPath")):
-                yield violation(machine.resource, f"States.{state.name}", state.name)
+    return _task_violations(
+        assembly, lambda state: state.body.get("TimeoutSeconds") or state.body.get("TimeoutSecondsPath")
+    )
 
 
 TASK_TIMEOUT = Rule(
