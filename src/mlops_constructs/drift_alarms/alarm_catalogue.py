@@ -19,6 +19,7 @@ DAYS: tuple[Day, ...] = get_args(Day)
 _AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 _ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 _BELOW = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
+PSI = "psi/"  # prefix of the names of alarms on a feature
 # SageMaker delivers captures within minutes; https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html
 _CAPTURE_HOURS = 3
 # An alarm evaluates at most seven days, and that must cover two runs, or it would fire on each late run.
@@ -110,17 +111,21 @@ class ExpectedTraffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """One alarm. ``name`` is its public name, ``id`` its construct id; an alarm on a feature's PSI has the feature's name as id."""
+    """One alarm; ``name`` is its public name."""
 
     name: str
-    id: str
     severity: Severity
     metric: Callable[[], cloudwatch.IMetric]
-    threshold: float
-    comparison: cloudwatch.ComparisonOperator
     description: str
+    threshold: float = 1
+    comparison: cloudwatch.ComparisonOperator = _AT_LEAST
     hours: int = 1
     missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.IGNORE
+
+    @property
+    def id(self) -> str:
+        """Construct id; for an alarm on a feature's PSI, the feature's name."""
+        return self.name.removeprefix(PSI) if self.name.startswith(PSI) else self.name.capitalize()
 
 
 def children(
@@ -156,31 +161,22 @@ def _drift(monitor: IModelMonitor) -> Iterator[Child]:
     spec = monitor.spec
     yield Child(
         name="suspect",
-        id="Suspect",
         severity=Severity.WARNING,
         metric=monitor.metric_features_suspect,
-        threshold=1,
-        comparison=_AT_LEAST,
         description=f"at least one feature of the requests differed from the training data in the last window; {_after(spec)}",
     )
     yield Child(
         name="features",
-        id="Features",
         severity=Severity.CRITICAL,
         metric=monitor.metric_features_drifted,
-        threshold=1,
-        comparison=_AT_LEAST,
         description="at least one feature of the requests differs from the training data in "
         f"{spec.alarm_windows} of {spec.of_windows} windows; the newest report names it and its change: fix the data feed if "
         "it broke, otherwise retrain the model",
     )
     yield Child(
         name="baseline",
-        id="Baseline",
         severity=Severity.CRITICAL,
         metric=monitor.metric_baseline_tampered,
-        threshold=1,
-        comparison=_AT_LEAST,
         description="the live model's baseline is missing, or is not the one approved with it, so requests are not compared "
         "with it; "
         "find out who wrote to evaluations/ (the bucket is versioned), restore it, or roll back",
@@ -188,7 +184,6 @@ def _drift(monitor: IModelMonitor) -> Iterator[Child]:
     if monitor.engine.name == "SAGEMAKER_MODEL_MONITOR" or (monitor.engine.job and monitor.engine.job.attribution_rows):
         yield Child(
             name="explainability",
-            id="Explainability",
             severity=Severity.WARNING,
             metric=monitor.metric_ndcg,
             threshold=spec.minimum_ndcg,
@@ -214,7 +209,6 @@ def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
     spec = monitor.spec
     yield Child(
         name="quality",
-        id="Quality",
         severity=Severity.CRITICAL,
         metric=monitor.metric_wape_ratio_low,
         threshold=wape_ratio,
@@ -225,11 +219,8 @@ def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
     limits = ", ".join(f"{name} {limit:g}" for name, limit in spec.quality_limits.items())
     yield Child(
         name="limits",
-        id="Limits",
         severity=Severity.CRITICAL,
         metric=monitor.metric_quality_violations,
-        threshold=1,
-        comparison=_AT_LEAST,
         description=f"a metric of the live model is worse than its limit ({limits or 'from the holdout'}), over its whole "
         "confidence interval; the newest report shows each by segment: check that the labels are correct, then retrain or roll "
         "back",
@@ -238,33 +229,24 @@ def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
         limits = ", ".join(f"{name} {limit:g}" for name, limit in spec.estimate_limits.items())
         yield Child(
             name="estimates",
-            id="Estimates",
             severity=Severity.WARNING,
             metric=monitor.metric_estimates_beyond_limits,
-            threshold=1,
-            comparison=_AT_LEAST,
             description=f"an estimate made before labels arrive is worse than its limit ({limits}), over its whole confidence "
             "interval, and labels confirmed earlier estimates; nothing is measured yet: check which inputs changed, and that "
             "labels arrive",
         )
     yield Child(
         name="bias",
-        id="Bias",
         severity=Severity.CRITICAL,
         metric=monitor.metric_bias_violations,
-        threshold=1,
-        comparison=_AT_LEAST,
         description=f"a bias metric differs from the baseline's by more than {spec.maximum_bias_shift:g}, over its whole "
         f"confidence "
         "interval; the newest report names the group and the metric: ask the model's owner before it is retrained",
     )
     yield Child(
         name="latency",
-        id="Latency",
         severity=Severity.CRITICAL,
         metric=monitor.metric_latency_violations,
-        threshold=1,
-        comparison=_AT_LEAST,
         description=f"the model takes more than {spec.maximum_latency_ratio:g} times as long as in the weeks before, or longer "
         "than its limit; check instances, scaling, request sizes and the last deployment",
     )
@@ -273,11 +255,9 @@ def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
     late = min(2 * delay, delay + int(monitor.window.to_hours()))
     yield Child(
         name="labels",
-        id="Labels",
         severity=Severity.WARNING,
         metric=monitor.metric_label_lag_hours,
         threshold=late,
-        comparison=_AT_LEAST,
         description=f"no label has arrived for {late} hours, longer than the label delay, so model quality is unknown; "
         "ask the team that uploads the ground truth",
     )
@@ -286,21 +266,16 @@ def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
 def _silence(monitor: IModelMonitor, traffic: ExpectedTraffic | None) -> Iterator[Child]:
     yield Child(
         name="capture",
-        id="Capture",
         severity=Severity.CRITICAL,
         metric=monitor.metric_capture_lag_hours,
         threshold=_CAPTURE_HOURS,
-        comparison=_AT_LEAST,
         description=f"requests arrived, and for {_CAPTURE_HOURS} hours none was captured, so data and quality are not monitored; "
         "check the endpoint's data capture, and the policy and key of the bucket",
     )
     yield Child(
         name="unannounced",
-        id="Unannounced",
         severity=Severity.CRITICAL,
         metric=monitor.metric_unannounced_calls,
-        threshold=1,
-        comparison=_AT_LEAST,
         description="requests have inference ids like those of the platform's own requests, but no execution announced them: they "
         "are counted like all other requests; the newest report names an object that contains some: find out who sends them",
     )
@@ -308,10 +283,8 @@ def _silence(monitor: IModelMonitor, traffic: ExpectedTraffic | None) -> Iterato
     if hours <= LONGEST_SCHEDULE.to_hours():
         yield Child(
             name="heartbeat",
-            id="Heartbeat",
             severity=Severity.CRITICAL,
             metric=monitor.metric_heartbeat,
-            threshold=1,
             comparison=_BELOW,
             description=f"the monitor's function {'Decide' if monitor.engine.job is None else 'Start'} did not run, or failed, at "
             "two consecutive scheduled times, so the endpoint is not monitored; check its log, its dead-letter queue and that its "
@@ -322,10 +295,8 @@ def _silence(monitor: IModelMonitor, traffic: ExpectedTraffic | None) -> Iterato
     if traffic is not None:
         yield Child(
             name="traffic",
-            id="Traffic",
             severity=Severity.CRITICAL,
             metric=lambda: _calls(monitor, traffic),
-            threshold=1,
             comparison=_BELOW,
             description=f"no request for {traffic.silent_hours} hours with expected traffic; ask the endpoint's callers, and "
             "check its errors",
@@ -336,8 +307,7 @@ def _silence(monitor: IModelMonitor, traffic: ExpectedTraffic | None) -> Iterato
 
 def _psi(monitor: IModelMonitor, feature: str, limit: float) -> Child:
     return Child(
-        name=f"psi/{feature}",
-        id=feature,
+        name=f"{PSI}{feature}",
         severity=Severity.WARNING,
         metric=lambda: monitor.metric_psi(feature),
         threshold=limit,

@@ -18,7 +18,7 @@ from mlops_constructs._unit_resources import ALARMS, admit, admit_rules
 from mlops_constructs._validation import check_range, is_known, raise_if_any
 from mlops_constructs._warnings import NO_HEARTBEAT_ALARM, NO_TRAFFIC_ALARM, counted, warn
 from mlops_constructs.compliance import acknowledge_family
-from mlops_constructs.drift_alarms.alarm_catalogue import Child, ExpectedTraffic, Severity, children, names
+from mlops_constructs.drift_alarms.alarm_catalogue import PSI, Child, ExpectedTraffic, Severity, children, names
 from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
 from mlops_constructs.retraining.pipeline_interface import IRetrainingPipeline
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -333,7 +333,7 @@ class DriftAlarms(Construct):
     def _define_children(self, found: Sequence[Child]) -> dict[str, cloudwatch.IAlarm]:
         features = Construct(self, "Psi")
         return {
-            child.name: _define_alarm(features if child.name.startswith("psi/") else self, child, self._monitor)
+            child.name: _define_alarm(features if child.name.startswith(PSI) else self, child, self._monitor)
             for child in found
         }
 
@@ -372,14 +372,13 @@ class DriftAlarms(Construct):
         return made
 
     def _define_endpoint_alarm(self) -> cloudwatch.CompositeAlarm:
-        alarm = cloudwatch.CompositeAlarm(
+        return cloudwatch.CompositeAlarm(
             self,
             "Endpoint",
             alarm_rule=cloudwatch.AlarmRule.any_of(*self._composites.values()),
             alarm_description=f"{self._monitor.endpoint.endpoint_name}: its monitor has a finding; see the alarms "
             "Critical and Warning, which notify people",
         )
-        return alarm
 
 
 def _url_problem(url: str | None) -> str | None:
