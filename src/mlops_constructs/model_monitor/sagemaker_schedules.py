@@ -217,50 +217,17 @@ def _folders(stack: StackValues, uris: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
-    """Construct ids, monitoring type and property prefix of one kind of monitor."""
-
-    role_id: str
-    definition_id: str
-    schedule_id: str
-    monitoring_type: str
-    word: str
-    image: Image
-
-
-_KINDS: Mapping[MonitorName, _Kind] = {
-    "data_quality": _Kind(
-        role_id="DataQualityRole",
-        definition_id="DataQuality",
-        schedule_id="DataQualitySchedule",
-        monitoring_type="DataQuality",
-        word="data_quality",
-        image="analyzer",
-    ),
-    "model_quality": _Kind(
-        role_id="ModelQualityRole",
-        definition_id="ModelQuality",
-        schedule_id="ModelQualitySchedule",
-        monitoring_type="ModelQuality",
-        word="model_quality",
-        image="analyzer",
-    ),
-    "bias": _Kind(
-        role_id="ModelBiasRole",
-        definition_id="ModelBias",
-        schedule_id="ModelBiasSchedule",
-        monitoring_type="ModelBias",
-        word="model_bias",
-        image="clarify",
-    ),
-    "explainability": _Kind(
-        role_id="ModelExplainabilityRole",
-        definition_id="ModelExplainability",
-        schedule_id="ModelExplainabilitySchedule",
-        monitoring_type="ModelExplainability",
-        word="model_explainability",
-        image="clarify",
+# monitoring type, which is also the definition's construct id; ids of role and schedule; word in property names; image
+_KINDS: Mapping[MonitorName, tuple[str, str, str, str, Image]] = {
+    "data_quality": ("DataQuality", "DataQualityRole", "DataQualitySchedule", "data_quality", "analyzer"),
+    "model_quality": ("ModelQuality", "ModelQualityRole", "ModelQualitySchedule", "model_quality", "analyzer"),
+    "bias": ("ModelBias", "ModelBiasRole", "ModelBiasSchedule", "model_bias", "clarify"),
+    "explainability": (
+        "ModelExplainability",
+        "ModelExplainabilityRole",
+        "ModelExplainabilitySchedule",
+        "model_explainability",
+        "clarify",
     ),
 }
 
@@ -346,17 +313,17 @@ def _define_monitor(
     captures: s3.IBucket,
     settings: SageMakerModelMonitor,
 ) -> None:
-    kind, name = _KINDS[monitor], endpoint.endpoint_name
+    (kind, role_id, schedule_id, word, image), name = _KINDS[monitor], endpoint.endpoint_name
     prefix = f"s3://{business_unit.artifacts.bucket_name}/{model_monitor_prefix(name)}"
     baseline = settings.baselines.get(monitor, _default_baseline(prefix, monitor))
     role = define_monitor_role(
         scope,
-        kind.role_id,
+        role_id,
         business_unit=business_unit,
         monitor=monitor,
         endpoint_name=name,
         captures=captures,
-        image=kind.image,
+        image=image,
         files=_files(monitor, baseline, settings),
     )
     group = define_job_group(scope, business_unit=business_unit, endpoint_name=name, count=settings.instance_count)
@@ -366,10 +333,10 @@ def _define_monitor(
     # arguments of four classes, and so untyped; nested keys are spelled as in jsii
     properties: dict[str, Any] = {
         "role_arn": role.role_arn,
-        f"{kind.word}_app_specification": _app(scope, monitor, settings),
-        f"{kind.word}_baseline_config": _baseline(monitor, baseline),
-        f"{kind.word}_job_input": given,
-        f"{kind.word}_job_output_config": {
+        f"{word}_app_specification": _app(scope, monitor, image, settings),
+        f"{word}_baseline_config": _baseline(monitor, baseline),
+        f"{word}_job_input": given,
+        f"{word}_job_output_config": {
             "kmsKeyId": business_unit.key.key_arn,
             "monitoringOutputs": [
                 {
@@ -401,7 +368,8 @@ def _define_monitor(
         "stopping_condition": {"maxRuntimeInSeconds": int(settings.max_runtime.to_seconds(integral=False))},
     }
     names = _ContentName(schedule_name(name, monitor), properties)
-    definition = _definition(scope, kind, properties, cdk.Lazy.uncached_string(names))
+    define: Callable[..., cdk.CfnResource] = getattr(sagemaker, f"Cfn{kind}JobDefinition")
+    definition = define(scope, kind, **properties, job_definition_name=cdk.Lazy.uncached_string(names))
     names.definition = definition
     # the definition can only be created, and its schedule only be deleted, while the endpoint exists
     if isinstance(endpoint, Construct):
@@ -410,25 +378,15 @@ def _define_monitor(
     definition.node.add_dependency(role)
     schedule = sagemaker.CfnMonitoringSchedule(
         scope,
-        kind.schedule_id,
+        schedule_id,
         monitoring_schedule_name=schedule_name(name, monitor),
         monitoring_schedule_config={
             "monitoringJobDefinitionName": cdk.Lazy.uncached_string(names),
-            "monitoringType": kind.monitoring_type,
+            "monitoringType": kind,
             "scheduleConfig": {"scheduleExpression": settings.schedule},
         },
     )
     schedule.add_resource_dependency(definition)
-
-
-def _definition(scope: Construct, kind: _Kind, properties: dict[str, Any], name: str) -> cdk.CfnResource:
-    types: Mapping[str, Callable[..., cdk.CfnResource]] = {
-        "data_quality": sagemaker.CfnDataQualityJobDefinition,
-        "model_quality": sagemaker.CfnModelQualityJobDefinition,
-        "model_bias": sagemaker.CfnModelBiasJobDefinition,
-        "model_explainability": sagemaker.CfnModelExplainabilityJobDefinition,
-    }
-    return types[kind.word](scope, kind.definition_id, **properties, job_definition_name=name)
 
 
 def _default_baseline(prefix: str, monitor: MonitorName) -> MonitorBaseline:
@@ -445,9 +403,9 @@ def _files(monitor: MonitorName, baseline: MonitorBaseline, settings: SageMakerM
     return [uri for uri in given if uri is not None]
 
 
-def _app(scope: Construct, monitor: MonitorName, settings: SageMakerModelMonitor) -> dict[str, Any]:
+def _app(scope: Construct, monitor: MonitorName, image: Image, settings: SageMakerModelMonitor) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "imageUri": image_uri(scope, _KINDS[monitor].image),
+        "imageUri": image_uri(scope, image),
         "environment": {"publish_cloudwatch_metrics": "Enabled" if settings.publish_metrics else "Disabled"},
     }
     if monitor in WITH_CONFIG:
