@@ -135,3 +135,14 @@ def raise_if_any(scope: IConstruct, code: str, problems: Iterable[str | None]) -
     found = [problem for problem in problems if problem is not None]
     if found or _IS_TRIED.get():
         raise ValidationError(code, found, scope)
+
+
+def raise_problems(code: str, problems: Iterable[str | None]) -> None:
+    """Raise one error for all problems of a value that is not a construct; ``None`` marks a check that passed.
+
+    Raises:
+        ValidationError: If there is a problem.
+    """
+    found = [problem for problem in problems if problem is not None]
+    if found:
+        raise ValidationError(code, found)

@@ -9,7 +9,7 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._validation import ValidationError, check_pattern, check_range
+from mlops_constructs._validation import check_pattern, check_range, raise_problems
 from mlops_constructs.business_unit.unit_network import Network
 from mlops_runtime.contracts.unit_entries import PLATFORM_PARAMETERS, platform_parameter
 
@@ -47,9 +47,7 @@ class Platform:
             ),
             check_range("availability_zone_count", self.availability_zone_count, minimum=1, maximum=6),
         ]
-        found = [problem for problem in problems if problem is not None]
-        if found:
-            raise ValidationError("InvalidPlatform", found)
+        raise_problems("InvalidPlatform", problems)
 
     def network(self, scope: Construct) -> Network:
         """Return the platform's network.

@@ -14,7 +14,14 @@ from mlops_constructs._arguments import checked
 from mlops_constructs._roles import allow, service_role
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import define_log_group
-from mlops_constructs._validation import ValidationError, check_pattern, check_range, is_known, raise_if_any
+from mlops_constructs._validation import (
+    ValidationError,
+    check_pattern,
+    check_range,
+    is_known,
+    raise_if_any,
+    raise_problems,
+)
 from mlops_constructs._warnings import counted
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -89,9 +96,7 @@ class Network:
             check_range("availability_zones", count, minimum=1, maximum=6),
             *_zone_problems(names),
         ]
-        found = [problem for problem in problems if problem is not None]
-        if found:
-            raise ValidationError("InvalidNetwork", found)
+        raise_problems("InvalidNetwork", problems)
         return cls(cidr=cidr, zones=count, zone_names=names, endpoints=tuple(endpoints))
 
     @classmethod

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._validation import ValidationError, check_pattern, check_range
+from mlops_constructs._validation import check_pattern, check_range, raise_problems
 from mlops_runtime.eks.slot_limits import MAXIMUM_PODS, quantity
 
 Architecture = Literal["amd64", "arm64"]
@@ -69,9 +69,7 @@ class EksCapacity:
             if self.architecture in ("amd64", "arm64")
             else f"architecture must be 'amd64' or 'arm64', got {self.architecture!r}",
         ]
-        found = [problem for problem in problems if problem is not None]
-        if found:
-            raise ValidationError("InvalidEksCapacity", found)
+        raise_problems("InvalidEksCapacity", problems)
 
     @property
     def demand(self) -> Demand:

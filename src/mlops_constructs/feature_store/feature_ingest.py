@@ -21,7 +21,7 @@ from mlops_constructs._functions import ARCHITECTURE, QueueConsumer, define_queu
 from mlops_constructs._roles import ServiceRole, allow, key_statement, put_events_statement, service_role
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._unit_resources import define_bucket
-from mlops_constructs._validation import ValidationError, check_duration, check_size, check_whole
+from mlops_constructs._validation import check_duration, check_size, check_whole, raise_problems
 from mlops_constructs.feature_store.table_grants import TableAccess
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.features import INCOMING, REJECTED
@@ -113,9 +113,7 @@ class GlueIngestJob:
             if self.worker_type in _WORKER_TYPES
             else f"worker_type must be one of {', '.join(_WORKER_TYPES)}, got {self.worker_type!r}",
         ]
-        found = [problem for problem in problems if problem is not None]
-        if found:
-            raise ValidationError("InvalidGlueIngestJob", found)
+        raise_problems("InvalidGlueIngestJob", problems)
 
 
 @checked("InvalidFeatureIngest")
@@ -163,9 +161,7 @@ class FeatureIngest:
                 whole="days",
             ),
         ]
-        found = [problem for problem in problems if problem is not None]
-        if found:
-            raise ValidationError("InvalidFeatureIngest", found)
+        raise_problems("InvalidFeatureIngest", problems)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

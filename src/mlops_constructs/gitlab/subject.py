@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._validation import ValidationError, check_pattern, is_known
+from mlops_constructs._validation import ValidationError, check_pattern, is_known, raise_problems
 
 # https://docs.gitlab.com/user/reserved_names/: letters, digits, underscores, dots, dashes; groups may be nested
 _PROJECT = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+"
@@ -130,15 +130,16 @@ class GitLabSubject:
             if project_id is None or project_id > 0
             else f"project_id must be the Project ID on the project's page, such as 4711, got {project_id}",
             _problem(
-                ref_type, ref, _REF, f"one {ref_type}'s name, such as {'main' if ref_type == 'branch' else 'v1.4.0'!r}"
+                ref_type,
+                ref,
+                _REF,
+                f"one {ref_type}'s name, such as {'main' if ref_type == 'branch' else 'v1.4.0'!r}",
             ),
             "tier needs claims_environment=True: any job of the ref may set a tier"
             if tier is not None and not claims_environment
             else None,
         ]
-        found = [problem for problem in problems if problem is not None]
-        if found:
-            raise ValidationError("InvalidGitLabSubject", found)
+        raise_problems("InvalidGitLabSubject", problems)
         return cls(
             project=project,
             project_id=project_id,

@@ -12,7 +12,7 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._roles import allow, allow_listing, grant_statements, key_statement
 from mlops_constructs._stack_values import stack_values
-from mlops_constructs._validation import ValidationError, check_duration, check_range
+from mlops_constructs._validation import ValidationError, check_duration, check_range, raise_problems
 from mlops_constructs.compliance import acknowledge, acknowledge_family
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.capture import named_calls_prefix
@@ -178,9 +178,7 @@ class DataCapture:
             ),
             check_duration("retention", self.retention, minimum=days(1), maximum=days(3650), whole="days"),
         ]
-        found = [problem for problem in problems if problem is not None]
-        if found:
-            raise ValidationError("InvalidDataCapture", found)
+        raise_problems("InvalidDataCapture", problems)
 
 
 def grant_labels(

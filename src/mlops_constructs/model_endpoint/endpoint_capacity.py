@@ -8,7 +8,14 @@ import aws_cdk as cdk
 from aws_cdk import aws_sns as sns
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._validation import ValidationError, check_duration, check_pattern, check_range, is_known
+from mlops_constructs._validation import (
+    ValidationError,
+    check_duration,
+    check_pattern,
+    check_range,
+    is_known,
+    raise_problems,
+)
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import (
     AsynchronousSpec,
@@ -160,9 +167,7 @@ def off_hours(
         None if days else "days must not be empty; leave off_hours out if there are no working days",
         f"off hours must start and end at different hours, got {start} twice" if start == end else None,
     ]
-    found = [problem for problem in problems if problem is not None]
-    if found:
-        raise ValidationError("InvalidOffHours", found)
+    raise_problems("InvalidOffHours", problems)
     named = _cron_days(days)
     return (
         ScheduledCapacity(
@@ -451,6 +456,4 @@ def _check_instances(instance_type: str, instance_count: int) -> None:
         check_pattern("instance_type", instance_type, pattern=_INSTANCE_TYPE, allowed="a type such as 'ml.m5.large'"),
         check_range("instance_count", instance_count, minimum=1, maximum=_MAXIMUM_COUNT),
     ]
-    found = [problem for problem in problems if problem is not None]
-    if found:
-        raise ValidationError("InvalidCapacity", found)
+    raise_problems("InvalidCapacity", problems)

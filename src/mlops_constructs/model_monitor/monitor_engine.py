@@ -15,6 +15,7 @@ from mlops_constructs._validation import (
     check_range,
     check_whole,
     is_known,
+    raise_problems,
 )
 from mlops_constructs.model_registry import ModelImage
 from mlops_runtime.monitor.model_monitor.executions import MONITORS, MonitorName
@@ -115,9 +116,7 @@ class SageMakerModelMonitor:
     publish_metrics: bool = False
 
     def __post_init__(self) -> None:
-        found = [problem for problem in (*self._chosen(), *self._sized(), *self._files()) if problem is not None]
-        if found:
-            raise ValidationError("InvalidSageMakerModelMonitor", found)
+        raise_problems("InvalidSageMakerModelMonitor", (*self._chosen(), *self._sized(), *self._files()))
 
     @property
     def period_hours(self) -> int:
@@ -319,7 +318,5 @@ class MonitorEngine:
             max_runtime=cdk.Duration.hours(1) if max_runtime is None else max_runtime,
             volume=cdk.Size.gibibytes(30) if volume is None else volume,
         )
-        found = [problem for problem in job.problems() if problem is not None]
-        if found:
-            raise ValidationError("InvalidMonitorEngine", found)
+        raise_problems("InvalidMonitorEngine", job.problems())
         return cls(job=job)

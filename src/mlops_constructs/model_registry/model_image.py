@@ -17,7 +17,7 @@ from constructs import IConstruct
 from mlops_constructs._arguments import checked
 from mlops_constructs._roles import allow
 from mlops_constructs._stack_values import stack_of, stack_values
-from mlops_constructs._validation import ValidationError, check_pattern, is_file, is_known
+from mlops_constructs._validation import ValidationError, check_pattern, is_file, is_known, raise_problems
 from mlops_runtime.image import PLACEHOLDER_DIGEST
 from mlops_runtime.image.requirements_lock import (
     IMAGE_PYTHON,
@@ -165,7 +165,7 @@ class ModelImage:
             check_pattern("account", account, pattern=r"\d{12}", allowed="a string of 12 digits"),
             check_pattern("region", region, pattern=_REGION, allowed="the name of a Region such as 'eu-central-1'"),
         ]
-        _raise_if_any(problems)
+        raise_problems("InvalidImage", problems)
         return cls(repository_name=repository_name, digest=digest, account=account, region=region)
 
     @classmethod
@@ -234,7 +234,7 @@ class ModelImage:
             >>> ModelImage.prebuilt("xgboost", "3.0-5").repository_name
             'sagemaker-xgboost'
         """
-        _raise_if_any([check_pattern("digest", digest, pattern=_DIGEST, allowed=_DIGEST_ALLOWED)])
+        raise_problems("InvalidImage", [check_pattern("digest", digest, pattern=_DIGEST, allowed=_DIGEST_ALLOWED)])
         found = find_image(framework, version, use=use, processor=processor, python=python)
         return cls(repository_name=found.repository, digest=digest, aws_image=found)
 
@@ -425,13 +425,14 @@ def _lock(path: Path) -> RequirementsLock:
     except RequirementsError as error:
         raise ValidationError("InvalidImage", [f"lock {str(path)!r}: {error}"]) from error
     problems = [found.python_problem(IMAGE_PYTHON), found.platform_problem("linux")]
-    _raise_if_any(
+    raise_problems(
+        "InvalidImage",
         [
             None
             if problem is None
             else f"lock {str(path)!r}: {problem}, as the image has; write it with: {LOCK_COMMAND}"
             for problem in problems
-        ]
+        ],
     )
     return found
 
@@ -441,9 +442,3 @@ def _add_lock(stack: cdk.Stack, lock: Path, sha256: str) -> None:
     name = f"RequirementsLock{sha256[:8]}"
     if stack.node.try_find_child(name) is None:
         s3_assets.Asset(stack, name, path=str(lock), asset_hash=sha256, asset_hash_type=cdk.AssetHashType.CUSTOM)
-
-
-def _raise_if_any(problems: list[str | None]) -> None:
-    found = [problem for problem in problems if problem is not None]
-    if found:
-        raise ValidationError("InvalidImage", found)

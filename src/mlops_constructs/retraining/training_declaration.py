@@ -13,7 +13,15 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._validation import ValidationError, check_duration, check_pattern, check_range, is_file, is_known
+from mlops_constructs._validation import (
+    ValidationError,
+    check_duration,
+    check_pattern,
+    check_range,
+    is_file,
+    is_known,
+    raise_problems,
+)
 from mlops_constructs.feature_store.interface import IUnitFeatureStore
 from mlops_constructs.model_registry import ModelImage
 from mlops_runtime.contracts.model import Metric, ServerContentType
@@ -180,7 +188,7 @@ class ProcessingStep:
             if self.channel in _TAKEN_CHANNELS
             else None,
         ]
-        _raise_if_any("InvalidProcessingStep", problems)
+        raise_problems("InvalidProcessingStep", problems)
 
 
 @checked("InvalidServingContainer")
@@ -229,7 +237,7 @@ class ServingContainer:
             if len(self.environment) > _MAXIMUM_OF_MODEL
             else None,
         ]
-        _raise_if_any("InvalidServingContainer", problems)
+        raise_problems("InvalidServingContainer", problems)
 
 
 @checked("InvalidTrainingJob")
@@ -307,7 +315,7 @@ class TrainingJob:
             check_range("volume in GiB", self.volume_gigabytes, minimum=1, maximum=16384),
             *self._spot_problems(),
         ]
-        _raise_if_any("InvalidTrainingJob", problems)
+        raise_problems("InvalidTrainingJob", problems)
 
     @property
     def writes_signature(self) -> bool:
@@ -454,9 +462,3 @@ def _environment_problems(environment: Mapping[str, str]) -> list[str | None]:
     if len(environment) > _MAXIMUM_VARIABLES:
         problems.append(f"environment must have at most {_MAXIMUM_VARIABLES} variables, got {len(environment)}")
     return problems
-
-
-def _raise_if_any(code: str, problems: list[str | None]) -> None:
-    found = [problem for problem in problems if problem is not None]
-    if found:
-        raise ValidationError(code, found)

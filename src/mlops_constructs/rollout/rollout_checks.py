@@ -15,7 +15,7 @@ from mlops_constructs._arguments import checked
 from mlops_constructs._functions import define_function
 from mlops_constructs._roles import alarm_arn, allow, allow_metrics, key_statement, sagemaker_arn
 from mlops_constructs._stack_values import stack_of
-from mlops_constructs._validation import ValidationError, check_duration, check_range
+from mlops_constructs._validation import ValidationError, check_duration, check_range, raise_problems
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.serving import GoldenSpec, MetricRule, ShadowSpec, ToleranceSpec
@@ -246,9 +246,7 @@ class Tolerance:
             check_range("absolute", self.absolute, minimum=0, maximum=1e12),
             check_range("max_changed", self.max_changed, minimum=0.001, maximum=0.9),
         ]
-        found = [problem for problem in problems if problem is not None]
-        if found:
-            raise ValidationError("InvalidTolerance", found)
+        raise_problems("InvalidTolerance", problems)
 
     def to_spec(self) -> ToleranceSpec:
         """Convert to the form stored in the serving spec."""
@@ -287,9 +285,7 @@ class ShadowTraffic:
             check_range("instance_count", self.instance_count, minimum=1, maximum=1000),
             check_duration("bake", self.bake, minimum=cdk.Duration.minutes(5), maximum=cdk.Duration.days(7)),
         ]
-        found = [problem for problem in problems if problem is not None]
-        if found:
-            raise ValidationError("InvalidShadowTraffic", found)
+        raise_problems("InvalidShadowTraffic", problems)
 
     def to_spec(self) -> ShadowSpec:
         """Convert to the form stored in the serving spec."""
@@ -352,9 +348,7 @@ class RolloutChecks:
     retained_versions: int = 1
 
     def __post_init__(self) -> None:
-        found = [p for p in (*self._range_problems(), *self._combination_problems()) if p is not None]
-        if found:
-            raise ValidationError("InvalidRolloutChecks", found)
+        raise_problems("InvalidRolloutChecks", (*self._range_problems(), *self._combination_problems()))
 
     @property
     def own_alarms(self) -> tuple[str, ...]:
