@@ -4,8 +4,14 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import ModuleType
 
-from mlops_runtime.serving.model_folder import manifest_of, write_manifest
+from examples.retail.transactions import week_start
+from mlops_runtime.contracts.model import Evaluation, GateResult
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.jobs.evaluate import Inputs, evaluate
+from mlops_runtime.retraining.registration_gate import evaluate_gate
+from mlops_runtime.serving.model_folder import hash_of, manifest_of, write_manifest
 from mlops_runtime.serving.model_source import ModelEnvironment
 from mlops_runtime.serving.onnx_model import MODEL_FILE
 
@@ -38,3 +44,37 @@ def archive_of(model: Path) -> Path:
         for path in sorted(model.iterdir()):
             tar.add(path, path.name)
     return archive
+
+
+def measured(
+    declaration: ModuleType, store: FeatureStoreClient, week: int, folder: Path, champion: Path | None
+) -> tuple[Path, Evaluation, GateResult]:
+    """Train as a retraining after a week would; return ``model.tar.gz``, evaluation and gate.
+
+    Args:
+        declaration: The unit's declaration.
+        store: Store with the unit's rows.
+        week: The week.
+        folder: Folder of the training set and the model.
+        champion: Archive of the live model; ``None`` without one.
+    """
+    built = store.split_training_set(declaration.TRAINING_SET, as_of=week_start(week + 1))
+    for path, content in built.files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    model = folder / f"model-{week}"
+    print(train(declaration.TRAINING_CODE / declaration.TRAINING_SCRIPT, folder / "train", model))
+    archive = archive_of(model)
+    inputs = Inputs(
+        train=built.train,
+        holdout=built.holdout,
+        manifest=built.manifest,
+        candidate=archive,
+        champion=champion,
+        champion_sha256=None if champion is None else hash_of(champion),
+        environment=HERE,
+    )
+    evaluation, _ = evaluate(declaration.EVALUATION, inputs, "file:///baseline.json")
+    gate = evaluate_gate(evaluation, declaration.GATE, uri="file:///evaluation.json", sha256="0" * 64)
+    print(f"trained after week {week}:", {name: round(value, 4) for name, value in evaluation.metrics.items()})
+    return archive, evaluation, gate

@@ -8,22 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from examples.retail.customer_behavior import data
-from examples.retail.customer_behavior.declaration import (
-    EVALUATION,
-    GATE,
-    TRAINING_CODE,
-    TRAINING_SCRIPT,
-    TRAINING_SET,
-)
-from examples.retail.model_files import HERE, archive_of, train
-from examples.retail.transactions import week_end, week_start
+from examples.retail.customer_behavior import data, declaration
+from examples.retail.model_files import HERE, measured
+from examples.retail.transactions import week_end
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.holdout_losses import row_losses
 from mlops_runtime.jobs.model_input import model_input
-from mlops_runtime.retraining.registration_gate import evaluate_gate
-from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.model_source import archived_model
 
 PERIODS = {"27-30": (27, 29), "31-36": (31, 35), "37-44": (37, 43), "45-52": (45, 51)}
@@ -31,25 +21,7 @@ PERIODS = {"27-30": (27, 29), "31-36": (31, 35), "37-44": (37, 43), "45-52": (45
 
 def trained(store: FeatureStoreClient, week: int, folder: Path, champion: Path | None = None) -> Path:
     """Train as a retraining after ``week`` would, print evaluation and gate, return ``model.tar.gz``."""
-    built = store.split_training_set(TRAINING_SET, as_of=week_start(week + 1))
-    for path, content in built.files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
-    model = folder / f"model-{week}"
-    print(train(TRAINING_CODE / TRAINING_SCRIPT, folder / "train", model))
-    archive = archive_of(model)
-    inputs = Inputs(
-        train=built.train,
-        holdout=built.holdout,
-        manifest=built.manifest,
-        candidate=archive,
-        champion=champion,
-        champion_sha256=None if champion is None else hash_of(champion),
-        environment=HERE,
-    )
-    evaluation, _ = evaluate(EVALUATION, inputs, "file:///baseline.json")
-    gate = evaluate_gate(evaluation, GATE, uri="file:///evaluation.json", sha256="0" * 64)
-    print(f"trained after week {week}:", {name: round(value, 4) for name, value in evaluation.metrics.items()})
+    archive, _, gate = measured(declaration, store, week, folder, champion)
     print(f"  gate {gate.verdict}:", {c.rival: (round(c.low, 4), round(c.high, 4)) for c in gate.checks})
     return archive
 
@@ -91,7 +63,9 @@ def main() -> None:
         store = FeatureStoreClient.local(Path(folder) / "store", now=lambda: week_end(data.LAST_FORTNIGHT + 1))
         print(data.ingest_fortnights(store, 1, data.LAST_FORTNIGHT), "rows ingested")
         first = trained(store, 30, Path(folder) / "30")
-        found = {name: losses(lambda table, name=name: table[name].to_numpy()) for name in EVALUATION.baselines}
+        found = {
+            name: losses(lambda table, name=name: table[name].to_numpy()) for name in declaration.EVALUATION.baselines
+        }
         found["model of week 30"] = losses(chances(first))
         for week in (36, 44, 52):
             found[f"model of week {week}"] = losses(chances(trained(store, week, Path(folder) / str(week), first)))

@@ -5,21 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from examples.retail.demand_forecasting import data
-from examples.retail.demand_forecasting.declaration import (
-    EVALUATION,
-    GATE,
-    TRAINING_CODE,
-    TRAINING_SCRIPT,
-    TRAINING_SET,
-)
-from examples.retail.model_files import archive_of, train
-from examples.retail.transactions import week_end, week_start
+from examples.retail.demand_forecasting import data, declaration
+from examples.retail.model_files import measured
+from examples.retail.transactions import week_end
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.model_input import model_input
-from mlops_runtime.retraining.registration_gate import evaluate_gate
-from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.onnx_model import load_archive
 
 PERIODS = {"23-30": (23, 30), "31-36": (31, 36), "37-43": (37, 43), "44-52": (44, 52)}
@@ -27,24 +17,7 @@ PERIODS = {"23-30": (23, 30), "31-36": (31, 36), "37-43": (37, 43), "44-52": (44
 
 def trained(store: FeatureStoreClient, week: int, folder: Path, champion: Path | None = None) -> Path:
     """Train as a retraining after ``week`` would, print evaluation and gate, return ``model.tar.gz``."""
-    built = store.split_training_set(TRAINING_SET, as_of=week_start(week + 1))
-    for path, content in built.files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
-    model = folder / f"model-{week}"
-    train(TRAINING_CODE / TRAINING_SCRIPT, folder / "train", model)
-    archive = archive_of(model)
-    inputs = Inputs(
-        train=built.train,
-        holdout=built.holdout,
-        manifest=built.manifest,
-        candidate=archive,
-        champion=champion,
-        champion_sha256=None if champion is None else hash_of(champion),
-    )
-    evaluation, _ = evaluate(EVALUATION, inputs, "file:///baseline.json")
-    gate = evaluate_gate(evaluation, GATE, uri="file:///evaluation.json", sha256="0" * 64)
-    print(f"trained after week {week}:", {name: round(value, 4) for name, value in evaluation.metrics.items()})
+    archive, _, gate = measured(declaration, store, week, folder, champion)
     print(
         f"  gate {gate.verdict}:",
         {c.rival: (round(c.low, 4), round(c.high, 4)) for c in gate.checks if c.segment is None},
@@ -85,7 +58,9 @@ def main() -> None:
         store = FeatureStoreClient.local(Path(folder) / "store", now=lambda: week_end(data.LAST_WEEK))
         data.ingest_weeks(store, 1, data.LAST_WEEK)
         first = trained(store, 30, Path(folder) / "30")
-        rows = {column: naive(column) for column in EVALUATION.baselines} | {"model of week 30": errors(first)}
+        rows = {column: naive(column) for column in declaration.EVALUATION.baselines} | {
+            "model of week 30": errors(first)
+        }
         for week in (36, 40, 43, 44, 46, 47, 48, 50, 52):
             rows[f"model of week {week}"] = errors(trained(store, week, Path(folder) / str(week), first))
     print("\nWAPE", *PERIODS)

@@ -6,16 +6,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from examples.retail.dynamic_pricing import data
-from examples.retail.dynamic_pricing.declaration import EVALUATION, GATE, TRAINING_CODE, TRAINING_SCRIPT, TRAINING_SET
+from examples.retail.dynamic_pricing import data, declaration
 from examples.retail.dynamic_pricing.features import SEGMENT
-from examples.retail.model_files import archive_of, train
-from examples.retail.transactions import week_end, week_start
+from examples.retail.model_files import measured
+from examples.retail.transactions import week_end
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.model_input import model_input
-from mlops_runtime.retraining.registration_gate import evaluate_gate
-from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.onnx_model import Model, load_archive
 
 PERIODS = {"27-30": (27, 30), "31-36": (31, 36), "37-43": (37, 43), "44-52": (44, 52)}
@@ -23,24 +19,7 @@ PERIODS = {"27-30": (27, 30), "31-36": (31, 36), "37-43": (37, 43), "44-52": (44
 
 def trained(store: FeatureStoreClient, week: int, folder: Path, champion: Path | None = None) -> Path:
     """Train as a retraining after ``week`` would, print evaluation and gate, return ``model.tar.gz``."""
-    built = store.split_training_set(TRAINING_SET, as_of=week_start(week + 1))
-    for path, content in built.files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
-    model = folder / f"model-{week}"
-    print(train(TRAINING_CODE / TRAINING_SCRIPT, folder / "train", model))
-    archive = archive_of(model)
-    inputs = Inputs(
-        train=built.train,
-        holdout=built.holdout,
-        manifest=built.manifest,
-        candidate=archive,
-        champion=champion,
-        champion_sha256=None if champion is None else hash_of(champion),
-    )
-    evaluation, _ = evaluate(EVALUATION, inputs, "file:///baseline.json")
-    gate = evaluate_gate(evaluation, GATE, uri="file:///evaluation.json", sha256="0" * 64)
-    print(f"trained after week {week}:", {name: round(value, 4) for name, value in evaluation.metrics.items()})
+    archive, evaluation, gate = measured(declaration, store, week, folder, champion)
     for segment in evaluation.segments or ():
         total = sum(block.actual_sum for block in segment.blocks)
         loss = sum(block.absolute_error["candidate"] for block in segment.blocks) / total
@@ -88,7 +67,7 @@ def main() -> None:
             archives[week] = trained(store, week, Path(folder) / str(week), archives[30])
         models = {week: load_archive(archive) for week, archive in archives.items()}
     table = tables()
-    predicted = {column: table[column].to_numpy() for column in EVALUATION.baselines}
+    predicted = {column: table[column].to_numpy() for column in declaration.EVALUATION.baselines}
     predicted |= {f"model of week {week}": m.predict(model_input(table, m.signature)) for week, m in models.items()}
     for title, promotion in (("all weeks", None), ("promotion", 1), ("no promotion", 0)):
         print(f"\nWAPE, {title}:", *PERIODS)
