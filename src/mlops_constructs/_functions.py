@@ -142,6 +142,13 @@ def define_function(
     return function
 
 
+def role_of(function: lambda_.IFunction) -> iam.IRole:
+    """Return the role of a function that this package defines."""
+    if function.role is None:
+        raise TypeError("a function of this package must have a role, got none")
+    return function.role
+
+
 def define_custom_resource(
     scope: Construct, id: str, *, function: lambda_.Function, resource_type: str, properties: Mapping[str, str]
 ) -> cdk.CustomResource:

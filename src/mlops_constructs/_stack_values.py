@@ -3,6 +3,7 @@
 The cache extends no lifetime: jsii keeps every object until its process ends.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -51,6 +52,20 @@ def stack_of(scope: IConstruct) -> cdk.Stack:
 def stack_values(scope: IConstruct) -> StackValues:
     """Return account and Region of the stack of a construct."""
     return _values(stack_of(scope))
+
+
+def mapped_account(stack: cdk.Stack, name: str, accounts: Mapping[str, str]) -> str:
+    """Return the account of the stack's Region by a mapping of the stack; a change set fails in Regions that it lacks.
+
+    Args:
+        stack: The stack.
+        name: Construct id of the mapping.
+        accounts: Accounts by Region.
+    """
+    known = stack.node.try_find_child(name)
+    if not isinstance(known, cdk.CfnMapping):
+        known = cdk.CfnMapping(stack, name, mapping={region: {"account": each} for region, each in accounts.items()})
+    return known.find_in_map(stack_values(stack).region, "account")
 
 
 @cache

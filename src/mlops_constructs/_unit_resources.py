@@ -1,6 +1,7 @@
 """Buckets, log groups, tables and topics of a unit: encrypted, tagged, with the profile's removal policy."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -10,7 +11,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 
-from constructs import Construct
+from constructs import Construct, IConstruct
 from mlops_constructs._roles import alarm_arn, source_conditions
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs.compliance import acknowledge_family
@@ -62,6 +63,7 @@ _BACKUP = "it can be restored to any second of the last 35 days; rejected: a nig
 # tag of the tables and buckets with the state of models, by which one role of an account may read all of them
 STATE_TAG, STATE = "mlops:data", "state"
 
+Resource = TypeVar("Resource", bound=cdk.CfnResource)
 ALARMS = "cloudwatch.amazonaws.com"
 RULES = "events.amazonaws.com"
 
@@ -97,7 +99,7 @@ def define_bucket(
         object_lock=object_lock,
     )
     kept = business_unit.profile.keeps_data
-    resource = _resource(bucket)
+    resource = resource_of(bucket, s3.CfnBucket)
     _log_access(bucket, business_unit)
     if event_bridge:
         announce_objects(bucket)
@@ -122,13 +124,13 @@ def mark_state(resource: s3.Bucket | dynamodb.Table, *, business_unit: IBusiness
         return
     cdk.Tags.of(resource).add(STATE_TAG, STATE)
     if isinstance(resource, s3.Bucket):
-        _resource(resource).abac_status = "Enabled"
+        resource_of(resource, s3.CfnBucket).abac_status = "Enabled"
 
 
 def announce_objects(bucket: s3.Bucket) -> None:
     """Let S3 send events of a bucket's new objects to the default bus."""
     # the L1 property: the L2's flag would add a function that sets it
-    _resource(bucket).notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+    resource_of(bucket, s3.CfnBucket).notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
         event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
     )
 
@@ -179,7 +181,7 @@ def define_page_bucket(scope: Construct, id: str, *, business_unit: IBusinessUni
 
 
 def _log_access(bucket: s3.Bucket, business_unit: IBusinessUnit) -> None:
-    _resource(bucket).logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
+    resource_of(bucket, s3.CfnBucket).logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
         destination_bucket_name=business_unit.access_logs.bucket_name, log_file_prefix=f"{_path_in_stack(bucket)}/"
     )
 
@@ -221,10 +223,16 @@ def _bucket(
     return bucket
 
 
-def _resource(bucket: s3.Bucket) -> s3.CfnBucket:
-    resource = bucket.node.default_child
-    if not isinstance(resource, s3.CfnBucket):
-        raise TypeError(f"the default child of a bucket is a CfnBucket, got {type(resource).__name__}")
+def resource_of(construct: IConstruct, kind: type[Resource]) -> Resource:
+    """Return the resource that a construct of CDK defines.
+
+    Args:
+        construct: The construct.
+        kind: Class of the resource.
+    """
+    resource = construct.node.default_child
+    if not isinstance(resource, kind):
+        raise TypeError(f"the default child of the construct must be a {kind.__name__}, got {type(resource).__name__}")
     return resource
 
 

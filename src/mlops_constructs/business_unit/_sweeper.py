@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
-from mlops_constructs._functions import define_custom_resource, define_function
+from mlops_constructs._functions import define_custom_resource, define_function, role_of
 from mlops_constructs._roles import allow, as_list, shared_policy
 from mlops_constructs._stack_values import stack_of
 from mlops_constructs._validation import raise_if_any
@@ -153,10 +153,7 @@ class Sweeper(Construct):
 
     @property
     def _role(self) -> iam.IRole:
-        role = self._function.role
-        if role is None:
-            raise TypeError("the function has a role, got none")
-        return role
+        return role_of(self._function)
 
     def _sweep_bucket(self, bucket: s3.Bucket) -> cdk.CustomResource:
         _mark(bucket, "AWS::S3::Bucket")

@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_cognito as cognito
 
 from constructs import Construct
+from mlops_constructs._unit_resources import resource_of
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.console.route import Role
 
@@ -115,8 +116,7 @@ def define_client(scope: Construct, sign_in: SignIn, *, origin: str) -> cognito.
         refresh_token_validity=_WORKING_DAY,
         refresh_token_rotation_grace_period=_ROTATION_GRACE,
     )
-    resource = client.node.default_child
-    assert isinstance(resource, cognito.CfnUserPoolClient)  # noqa: S101
+    resource = resource_of(client, cognito.CfnUserPoolClient)
     # by default Cognito also allows REFRESH_TOKEN_AUTH, which would bypass rotation and is rejected together with it
     # https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-refresh-token.html
     resource.explicit_auth_flows = ["ALLOW_USER_SRP_AUTH"]

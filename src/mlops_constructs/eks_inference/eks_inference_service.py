@@ -15,7 +15,7 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._platform_rules import rule_problems
 from mlops_constructs._roles import allow
-from mlops_constructs._unit_resources import define_bucket
+from mlops_constructs._unit_resources import resource_of
 from mlops_constructs._validation import ValidationError, check_pattern, is_known, raise_if_any
 from mlops_constructs._warnings import PLAIN_HTTP, warn
 from mlops_constructs.eks_inference.eks_capacity import EksCapacity
@@ -35,6 +35,7 @@ from mlops_constructs.eks_inference.slot_permissions import (
 from mlops_constructs.model_endpoint.data_capture import (
     DataCapture,
     PersonalKey,
+    define_capture_bucket,
     define_personal_key,
     grant_labels,
     personal_spec,
@@ -161,7 +162,9 @@ class EksInferenceService(ServiceMetrics):
         )
         capacity = EksCapacity() if capacity is None else capacity
         tenant.claim(self, self._name, capacity.demand)
-        self._capture_bucket = None if capture is None else self._define_capture_bucket(capture)
+        self._capture_bucket = (
+            None if capture is None else define_capture_bucket(self, business_unit=business_unit, capture=capture)
+        )
         self._personal_key = define_personal_key(
             self,
             "PersonalKey",
@@ -362,16 +365,6 @@ class EksInferenceService(ServiceMetrics):
             "'pickle' from the registry's trust"
         )
 
-    def _define_capture_bucket(self, capture: DataCapture) -> s3.Bucket:
-        return define_bucket(
-            self,
-            "Capture",
-            business_unit=self._unit,
-            lifecycle_rules=[s3.LifecycleRule(expiration=capture.retention)],
-            noncurrent_days=7,
-            event_bridge=True,
-        )
-
     def _define_slot_alarms(self, policy: RolloutPolicy) -> dict[str, list[cloudwatch.Alarm]]:
         define = partial(
             define_slot_alarms, self, service=self, name=self._name, policy=policy.to_spec(), topic=self._unit.topic
@@ -497,9 +490,7 @@ class EksInferenceService(ServiceMetrics):
 
     def _note_rule(self, rollout: Rollout) -> None:
         """Update the spec's resource with the rule: CloudFormation resets the weights then, and the machine restores them."""
-        written = rollout.node.find_child("Spec").node.default_child
-        if not isinstance(written, cdk.CfnResource):
-            raise TypeError("the spec's resource must be a CfnResource")
+        written = resource_of(rollout.node.find_child("Spec"), cdk.CfnResource)
         written.add_property_override("Rule", self._balancer.rule_hash)
 
 

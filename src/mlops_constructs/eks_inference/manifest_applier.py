@@ -1,13 +1,7 @@
 """Manifests of a unit: rendered as YAML, and applied to the cluster by a custom resource."""
 
-import atexit
-import hashlib
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
@@ -18,7 +12,8 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
 
 from constructs import Construct
-from mlops_constructs._functions import define_custom_resource, define_function
+from mlops_constructs._assets import text_file
+from mlops_constructs._functions import define_custom_resource, define_function, role_of
 from mlops_constructs._roles import allow, key_statement, shared_policy
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs.eks_inference.eks_cluster import EksCluster
@@ -82,18 +77,7 @@ _Dumper.add_representer(str, _Dumper.represent_text)
 
 def define_file(scope: Construct, id: str, *, manifests: Sequence[Manifest]) -> s3_assets.Asset:
     """Define an asset of a YAML file with manifests without tokens; equal manifests result in equal bytes."""
-    text = render_yaml(manifests)
-    path = _scratch() / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
-    path.write_text(text)
-    return s3_assets.Asset(scope, id, path=str(path))
-
-
-@cache
-def _scratch() -> Path:
-    """Return a temporary folder of this process; CDK copies assets into its assembly immediately."""
-    folder = Path(tempfile.mkdtemp(prefix="mlops-manifests-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    return s3_assets.Asset(scope, id, path=str(text_file("manifests.yaml", render_yaml(manifests))))
 
 
 def define_applier(scope: Construct, id: str, *, business_unit: IBusinessUnit, cluster: EksCluster) -> lambda_.Function:
@@ -136,7 +120,7 @@ def define_bootstrap(
         timeout=_TIMEOUT,
         wildcard_reason="records of its access are named by request, below the cluster's own prefix; rejected: one object for all",
     )
-    role = _role(function)
+    role = role_of(function)
     function.add_environment("PRINCIPAL_ARN", role.role_arn)
     entries = stack.format_arn(
         service="eks",
@@ -199,7 +183,7 @@ def define_manifests(
         },
     )
     # a deletion needs the role, its policies and network access to the cluster until its end
-    resource.node.add_dependency(_role(function))
+    resource.node.add_dependency(role_of(function))
     return resource
 
 
@@ -211,7 +195,7 @@ def define_writer(
         scope,
         id,
         cluster_name=cluster.name,
-        principal_arn=_role(function).role_arn,
+        principal_arn=role_of(function).role_arn,
         kubernetes_groups=[group],
         type="STANDARD",
     )
@@ -225,7 +209,7 @@ def define_reader(
         scope,
         id,
         cluster_name=cluster.name,
-        principal_arn=_role(function).role_arn,
+        principal_arn=role_of(function).role_arn,
         type="STANDARD",
         access_policies=[
             eks.CfnAccessEntry.AccessPolicyProperty(
@@ -247,9 +231,3 @@ def access_policy_arn(name: str) -> str:
     See: https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html
     """
     return f"arn:{cdk.Aws.PARTITION}:eks::aws:cluster-access-policy/{name}"
-
-
-def _role(function: lambda_.IFunction) -> iam.IRole:
-    if function.role is None:
-        raise TypeError("a function that calls a cluster has a role of the stack")
-    return function.role

@@ -10,7 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
-from mlops_constructs._functions import add_target, define_function
+from mlops_constructs._functions import add_target, define_function, role_of
 from mlops_constructs._roles import allow
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs.feature_store.store_access import ROWS_TABLE
@@ -83,8 +83,7 @@ def let_remove_leftovers(function: lambda_.Function, *, tables: TableAccess, set
     stack = stack_values(function)
     rows = stack.format_arn(service="glue", resource="table", resource_name=f"{tables.database}/{ROWS_TABLE}*")
     function.add_environment("TRAINING_SETS", f"s3://{sets.bucket_name}")
-    assert function.role is not None  # noqa: S101 - set by define_function
-    policy = function.role.node.find_child("Policy")
+    policy = role_of(function).node.find_child("Policy")
     assert isinstance(policy, iam.ManagedPolicy)  # noqa: S101 - defined by service_role
     policy.add_statements(
         tables.names(),

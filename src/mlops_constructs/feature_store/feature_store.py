@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack, cast
+from typing import Unpack
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -18,12 +18,12 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._assets import layer
-from mlops_constructs._functions import ARCHITECTURE
+from mlops_constructs._functions import ARCHITECTURE, role_of
 from mlops_constructs._platform_rules import publication
 from mlops_constructs._roles import ServiceRole, idle_role
 from mlops_constructs._shared_values import publish_values
 from mlops_constructs._stack_values import stack_of, stack_values
-from mlops_constructs._unit_resources import define_bucket
+from mlops_constructs._unit_resources import define_bucket, resource_of
 from mlops_constructs._validation import ValidationError, check_duration, raise_if_any
 from mlops_constructs._warnings import SNAPSHOT_RETENTION, warn
 from mlops_constructs.feature_store._freshness import (
@@ -349,7 +349,7 @@ class FeatureStore(OwnedFeatureStore):
         if self._training_set_job is None:
             self._training_set_job = job_name
             entry = replace(self._entry(), training_set_job=job_name)
-            parameter = cast("ssm.CfnParameter", self._entry_parameter.node.default_child)
+            parameter = resource_of(self._entry_parameter, ssm.CfnParameter)
             parameter.value = stack_of(self).to_json_string(to_dict(entry))
 
     def _entry(self) -> FeatureStoreEntry:
@@ -462,8 +462,7 @@ class FeatureStore(OwnedFeatureStore):
             self, "Maintenance", business_unit=self._unit, tables=tables, manifests=self._manifests, wheels=wheels
         )
         if self._access is FeatureAccess.LAKE_FORMATION:
-            assert function.role is not None  # noqa: S101 - set by define_function
-            self._lake_formation(tables.tables).permit(function.role, MAINTAIN)
+            self._lake_formation(tables.tables).permit(role_of(function), MAINTAIN)
 
     def _define_publisher(
         self, served: Sequence[FeatureGroup], online: dynamodb.ITable, wheels: lambda_.ILayerVersion | None
@@ -477,9 +476,7 @@ class FeatureStore(OwnedFeatureStore):
             online=online,
             wheels=wheels,
         )
-        role = publisher.consumer.function.role
-        assert role is not None  # noqa: S101 - set by define_function
-        self.admit(role, to="read", groups=served)
+        self.admit(role_of(publisher.consumer.function), to="read", groups=served)
         return publisher.wheels
 
     def _define_freshness(self, every: cdk.Duration) -> None:
@@ -488,8 +485,7 @@ class FeatureStore(OwnedFeatureStore):
             self, "Freshness", business_unit=self._unit, tables=tables, every=every
         )
         if self._access is FeatureAccess.LAKE_FORMATION:
-            assert self._freshness.role is not None  # noqa: S101 - set by define_function
-            self._lake_formation(tables.tables).permit(self._freshness.role, DESCRIBE)
+            self._lake_formation(tables.tables).permit(role_of(self._freshness), DESCRIBE)
         self._freshness_alarms = define_freshness_alarms(
             self, "Age", business_unit=self._unit, groups=self._watched, every=every
         )

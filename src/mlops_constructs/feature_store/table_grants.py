@@ -12,7 +12,15 @@ from aws_cdk import aws_lakeformation as lakeformation
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct, DependencyGroup, IConstruct, IDependable
-from mlops_constructs._roles import WRITES_ONCE, allow, allow_listing, key_statement, service_role, source_conditions
+from mlops_constructs._roles import (
+    WRITES_ONCE,
+    allow,
+    allow_listing,
+    grant_statements,
+    key_statement,
+    service_role,
+    source_conditions,
+)
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import ValidationError
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -235,19 +243,7 @@ def grant_all(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement]
         ValidationError: If nothing can be added to the grantee's policies from this stack.
     """
     _check_takes(grantee, statements[0], scope)
-    grants = [
-        iam.Grant.add_to_principal(
-            grantee=grantee,
-            actions=statement.actions,
-            resource_arns=statement.resources,
-            conditions=statement.conditions or None,
-        )
-        for statement in statements
-    ]
-    combined = grants[0]
-    for grant in grants[1:]:
-        combined = combined.combine(grant)
-    return combined
+    return grant_statements(grantee, statements)
 
 
 def _check_takes(grantee: iam.IGrantable, statement: iam.PolicyStatement, scope: IConstruct) -> None:

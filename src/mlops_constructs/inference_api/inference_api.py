@@ -16,7 +16,7 @@ from constructs import Construct, IValidation
 from mlops_constructs._arguments import checked, shown
 from mlops_constructs._roles import service_role
 from mlops_constructs._stack_values import stack_values
-from mlops_constructs._unit_resources import define_log_group
+from mlops_constructs._unit_resources import define_log_group, resource_of
 from mlops_constructs._validation import check_duration, check_pattern, check_range, check_whole, raise_if_any
 from mlops_constructs._warnings import NO_API_THROTTLE, UNCHECKED_PROMISE, warn
 from mlops_constructs.eks_inference import EksInferenceService
@@ -333,7 +333,7 @@ class InferenceApi(Construct):
             endpoint_type=gateway.EndpointType.REGIONAL,
             security_policy=gateway.SecurityPolicy.TLS_1_2,
         )
-        _resource(self._api).add_property_override("DisableExecuteApiEndpoint", True)
+        resource_of(self._api, cdk.CfnResource).add_property_override("DisableExecuteApiEndpoint", True)
         self._change({"domain": name})
         self._describe()
         return domain
@@ -500,7 +500,7 @@ class InferenceApi(Construct):
 
     def _require_keys(self, methods: tuple[gateway.Method, ...]) -> None:
         for method in methods:
-            _resource(method).add_property_override("ApiKeyRequired", True)
+            resource_of(method, cdk.CfnResource).add_property_override("ApiKeyRequired", True)
             self._change({method.node.path: "key"})
 
     def _change(self, change: Mapping[str, object], *, waits_for: Construct | None = None) -> None:
@@ -513,8 +513,7 @@ class InferenceApi(Construct):
 
     def _describe(self) -> None:
         """Update the stage's limits, and the metadata from which the API's description for callers is generated."""
-        stage = self._api.deployment_stage.node.default_child
-        assert isinstance(stage, gateway.CfnStage)  # noqa: S101
+        stage = resource_of(self._api.deployment_stage, gateway.CfnStage)
         every = gateway.CfnStage.MethodSettingProperty(
             resource_path="/*",
             http_method="*",
@@ -554,7 +553,7 @@ class InferenceApi(Construct):
                 for name, model in self._models.items()
             },
         }
-        _resource(self._api).add_metadata(METADATA, described)
+        resource_of(self._api, cdk.CfnResource).add_metadata(METADATA, described)
 
     def _paths(self, name: str, model: _Model) -> list[str]:
         trees = ["/v1/models", "/v1/token/models"][: len(self._trees)]
@@ -633,12 +632,6 @@ def _shown(name: str, request: RequestSchema) -> str:
     """Return the response template with a model's request schema; ``$`` and ``#`` are VTL syntax, so they are JSON escapes."""
     text = json.dumps({"model": name, "content_types": [JSON], "request": request.schema})
     return text.replace("$", "\\u0024").replace("#", "\\u0023")
-
-
-def _resource(construct: Construct) -> cdk.CfnResource:
-    child = construct.node.default_child
-    assert isinstance(child, cdk.CfnResource)  # noqa: S101 - each of CDK's constructs here has one
-    return child
 
 
 @jsii.implements(IValidation)

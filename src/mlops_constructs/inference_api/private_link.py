@@ -9,6 +9,7 @@ from aws_cdk import aws_apigatewayv2 as links
 from aws_cdk import aws_ec2 as ec2
 
 from constructs import Construct
+from mlops_constructs._unit_resources import resource_of
 from mlops_constructs.eks_inference import EksInferenceService
 from mlops_constructs.inference_api.error_answers import INFERENCE_ID_SOURCE, JSON, service_answers
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -83,8 +84,7 @@ class PrivateLink(Construct):
             method: Method with an integration of `service_integration`.
             service: Service on EKS.
         """
-        resource = method.node.default_child
-        assert isinstance(resource, cdk.CfnResource)  # noqa: S101 - each of CDK's methods has one
+        resource = resource_of(method, cdk.CfnResource)
         target = service.load_balancer.arn
         # CDK only supports VPC links of the first version
         for name, value in (("Type", "VPC_LINK"), ("Id", self._link.ref)):

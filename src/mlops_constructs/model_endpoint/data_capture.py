@@ -12,6 +12,7 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._roles import allow, allow_listing, grant_statements, key_statement
 from mlops_constructs._stack_values import stack_values
+from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import ValidationError, check_duration, check_range, raise_problems
 from mlops_constructs.compliance import acknowledge, acknowledge_family
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -179,6 +180,18 @@ class DataCapture:
             check_duration("retention", self.retention, minimum=days(1), maximum=days(3650), whole="days"),
         ]
         raise_problems("InvalidDataCapture", problems)
+
+
+def define_capture_bucket(scope: Construct, *, business_unit: IBusinessUnit, capture: DataCapture) -> s3.Bucket:
+    """Define the bucket ``Capture`` of an endpoint's captures and labels."""
+    return define_bucket(
+        scope,
+        "Capture",
+        business_unit=business_unit,
+        lifecycle_rules=[s3.LifecycleRule(expiration=capture.retention)],
+        noncurrent_days=7,
+        event_bridge=True,
+    )
 
 
 def grant_labels(

@@ -9,13 +9,13 @@ from constructs import Construct, IConstruct
 from mlops_constructs._arguments import checked
 from mlops_constructs._platform_rules import rule_problems
 from mlops_constructs._roles import ServiceRole, alarm_arn
-from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import ValidationError, check_pattern, raise_if_any
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
 from mlops_constructs.compliance import acknowledge
 from mlops_constructs.model_endpoint.data_capture import (
     DataCapture,
     PersonalKey,
+    define_capture_bucket,
     define_personal_key,
     grant_labels,
     personal_spec,
@@ -181,7 +181,9 @@ class ModelEndpoint(ModelEndpointBase):
         self._capacity = capacity
         self._features = features
         self._policy = policy
-        self._capture_bucket = None if capture is None else self._define_capture_bucket(capture)
+        self._capture_bucket = (
+            None if capture is None else define_capture_bucket(self, business_unit=business_unit, capture=capture)
+        )
         self._personal_key = define_personal_key(
             self,
             "PersonalKey",
@@ -351,16 +353,6 @@ class ModelEndpoint(ModelEndpointBase):
             problem = "only an asynchronous endpoint takes requests from S3; use grant_invoke, or EndpointCapacity.asynchronous"
             raise ValidationError("InvalidGrant", [problem], self)
         return super().grant_invoke_async(grantee).combine(self._exchange.grant_use(grantee))
-
-    def _define_capture_bucket(self, capture: DataCapture) -> s3.Bucket:
-        return define_bucket(
-            self,
-            "Capture",
-            business_unit=self._unit,
-            lifecycle_rules=[s3.LifecycleRule(expiration=capture.retention)],
-            noncurrent_days=7,
-            event_bridge=True,
-        )
 
     def _define_exchange(self) -> Exchange | None:
         config = self._capacity.asynchronous_config

@@ -26,7 +26,7 @@ from mlops_constructs._roles import (
     sagemaker_arn,
     service_role,
 )
-from mlops_constructs._stack_values import StackValues, stack_of, stack_values
+from mlops_constructs._stack_values import StackValues, mapped_account, stack_of, stack_values
 from mlops_constructs._validation import ValidationError, is_known, raise_if_any
 from mlops_constructs._warnings import CLOSED_MODEL_MONITOR, warn
 from mlops_constructs.model_endpoint import IServedModel
@@ -113,21 +113,12 @@ def _table() -> Mapping[str, Mapping[str, str]]:
 def _account(scope: IConstruct, image: Image) -> str:
     stack, accounts = stack_values(scope), _table()[image]
     if not is_known(stack.region):
-        return _mapping(stack_of(scope), image, accounts).find_in_map(stack.region, "account")
+        return mapped_account(stack_of(scope), f"{image.capitalize()}Accounts", accounts)
     if stack.region not in accounts:
         where = ", ".join(accounts)
         problem = f"{_REPOSITORIES[image][0]} is available in {where}, got region {stack.region!r}; use another engine"
         raise ValidationError("NoImageInRegion", [problem], scope)
     return accounts[stack.region]
-
-
-def _mapping(stack: cdk.Stack, image: Image, accounts: Mapping[str, str]) -> cdk.CfnMapping:
-    """Return the stack's mapping of Regions to registry accounts; creating a change set fails in Regions that it lacks."""
-    name = f"{image.capitalize()}Accounts"
-    known = stack.node.try_find_child(name)
-    if isinstance(known, cdk.CfnMapping):
-        return known
-    return cdk.CfnMapping(stack, name, mapping={region: {"account": account} for region, account in accounts.items()})
 
 
 def define_monitor_role(

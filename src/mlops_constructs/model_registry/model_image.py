@@ -16,7 +16,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import IConstruct
 from mlops_constructs._arguments import checked
 from mlops_constructs._roles import allow
-from mlops_constructs._stack_values import stack_of, stack_values
+from mlops_constructs._stack_values import mapped_account, stack_of, stack_values
 from mlops_constructs._validation import ValidationError, check_pattern, is_file, is_known, raise_problems
 from mlops_runtime.image import PLACEHOLDER_DIGEST
 from mlops_runtime.image.requirements_lock import (
@@ -373,7 +373,7 @@ class ModelImage:
             return stack.account if self.account is None else self.account
         accounts = self.aws_image.accounts
         if not is_known(stack.region):
-            return _mapping(stack_of(scope), self.aws_image).find_in_map(stack.region, "account")
+            return mapped_account(stack_of(scope), f"{self.aws_image.registry.capitalize()}Accounts", accounts)
         if stack.region not in accounts:
             where = ", ".join(accounts)
             problem = (
@@ -402,16 +402,6 @@ class ModelImage:
             f"of: aws ecr batch-get-image --region {region} --registry-id {account} --repository-name {self.repository_name} "
             f"--image-ids imageTag={self.aws_image.tag} --query images[0].imageId.imageDigest"
         )
-
-
-def _mapping(stack: cdk.Stack, image: PrebuiltImage) -> cdk.CfnMapping:
-    """Return the stack's mapping of Regions to registry accounts; creating a change set fails in Regions that it lacks."""
-    name = f"{image.registry.capitalize()}Accounts"
-    known = stack.node.try_find_child(name)
-    if isinstance(known, cdk.CfnMapping):
-        return known
-    rows = {region: {"account": account} for region, account in image.accounts.items()}
-    return cdk.CfnMapping(stack, name, mapping=rows)
 
 
 def _lock(path: Path) -> RequirementsLock:

@@ -15,6 +15,7 @@ from constructs import Construct, IValidation
 from mlops_constructs._arguments import checked
 from mlops_constructs._roles import allow, grant_statements, key_statement, rendered_length
 from mlops_constructs._stack_values import stack_of, stack_values
+from mlops_constructs._unit_resources import resource_of
 from mlops_constructs._validation import ValidationError, check_duration, is_known, raise_if_any
 from mlops_constructs.model_registry.approval import Approval
 from mlops_constructs.model_registry.package_permissions import (
@@ -462,9 +463,7 @@ class ModelRegistry(RegistryBase):
     def _published_rules(self) -> object:
         by_bus: dict[str | None, list[str]] = {}
         for rule in self._rules():
-            resource = rule.node.default_child
-            assert isinstance(resource, events.CfnRule)  # noqa: S101 - what an L2 rule defines
-            bus = resource.event_bus_name
+            bus = resource_of(rule, events.CfnRule).event_bus_name
             # only the name of rule/[bus/]name: with an ARN per target the parameter could exceed its size limit
             name = cdk.Fn.select(1 if bus is None else 2, cdk.Fn.split("/", rule.rule_arn))
             by_bus.setdefault(bus, []).append(name)

@@ -8,7 +8,7 @@ from aws_cdk import aws_lambda as lambda_
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._functions import define_function
+from mlops_constructs._functions import define_function, role_of
 from mlops_constructs._roles import WRITES_ONCE, allow, allow_listing, key_statement
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
@@ -134,7 +134,5 @@ class Downstream(Construct):
             timeout=cdk.Duration.seconds(60),
             wildcard_reason=_WILDCARD_REASON,
         )
-        if function.role is None:
-            raise TypeError("a function that writes audit records must have a role, got none")
-        unit.admit_recorder(function.role)
+        unit.admit_recorder(role_of(function))
         return function

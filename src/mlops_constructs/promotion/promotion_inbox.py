@@ -15,7 +15,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
-from mlops_constructs._functions import QueueConsumer, define_function, define_queue_consumer
+from mlops_constructs._functions import QueueConsumer, define_function, define_queue_consumer, role_of
 from mlops_constructs._roles import WRITES_ONCE, allow, key_statement, put_events_statement
 from mlops_constructs._stack_values import stack_values
 from mlops_constructs._state_machine import define_machine
@@ -301,9 +301,7 @@ class PromotionInbox(Construct):
             memory_size=512,
             wildcard_reason=_HERE,
         )
-        if function.role is None:
-            raise TypeError("the function must have a role, got none")
-        self._unit.admit_recorder(function.role)
+        self._unit.admit_recorder(role_of(function))
         return function
 
     def _define_machine(self) -> sfn.StateMachine:

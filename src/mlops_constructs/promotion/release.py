@@ -12,9 +12,10 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
-from mlops_constructs._functions import QueueConsumer, define_function, define_queue_consumer
+from mlops_constructs._functions import QueueConsumer, define_function, define_queue_consumer, role_of
 from mlops_constructs._roles import WRITES_ONCE, allow, allow_listing, key_statement, put_events_statement
 from mlops_constructs._state_machine import define_machine
+from mlops_constructs._unit_resources import resource_of
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.promotion.release_machine import FUNCTION_SECONDS, release_machine
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -130,8 +131,7 @@ class Release(Construct):
         self._endpoint, self._table = endpoint, table
         for function in self._functions:
             function.add_environment("SERVED", "true")
-        rule = self._rule.node.default_child
-        assert isinstance(rule, events.CfnRule)  # noqa: S101 - what Rule defines
+        rule = resource_of(self._rule, events.CfnRule)
         rule.event_bus_name = self._unit.bus.event_bus_name
         rule.description = f"Rollouts of {endpoint} that promoted"
         rule.event_pattern = {
@@ -167,9 +167,7 @@ class Release(Construct):
             memory_size=512,  # reads evaluation and baseline into memory
             wildcard_reason=_WILDCARD_REASON,
         )
-        if function.role is None:
-            raise TypeError("a function that writes audit records must have a role, got none")
-        unit.admit_recorder(function.role)
+        unit.admit_recorder(role_of(function))
         return function
 
     def _record_statements(self, chain: str) -> list[iam.PolicyStatement]:

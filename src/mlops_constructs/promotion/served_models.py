@@ -12,7 +12,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 
 from constructs import Construct
-from mlops_constructs._functions import QueueConsumer, define_queue_consumer
+from mlops_constructs._functions import QueueConsumer, define_queue_consumer, role_of
 from mlops_constructs._roles import (
     allow,
     allow_listing,
@@ -327,10 +327,7 @@ class ServedModels(Construct):
         policy = shared_policy(
             self, id, statements=statements, description=description, wildcard_reason=_WILDCARD_REASON
         )
-        role = self._consumer.function.role
-        if role is None:
-            raise TypeError("the function must have a role, got none")
-        role.add_managed_policy(policy)
+        role_of(self._consumer.function).add_managed_policy(policy)
 
     def _receive_reports(self) -> None:
         pattern = events.EventPattern(

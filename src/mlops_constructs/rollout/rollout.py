@@ -19,12 +19,18 @@ from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._functions import QueueConsumer, define_custom_resource, define_function, define_queue_consumer
+from mlops_constructs._functions import (
+    QueueConsumer,
+    define_custom_resource,
+    define_function,
+    define_queue_consumer,
+    role_of,
+)
 from mlops_constructs._platform_rules import rule_problems
 from mlops_constructs._roles import allow, grant_statements, shared_policy
 from mlops_constructs._stack_values import stack_of
 from mlops_constructs._state_machine import define_machine, tasks
-from mlops_constructs._unit_resources import define_table, mark_state
+from mlops_constructs._unit_resources import define_table, mark_state, resource_of
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
 from mlops_constructs.compliance import acknowledge_all
@@ -124,7 +130,7 @@ class Rollout(Construct):
             scope=self, business_unit=business_unit, registry=registry, table=self._table, serving=spec
         )
         self._preflight = self._define_preflight()
-        self._model_readers = [self._preflight.role, execution_role]
+        self._model_readers = [role_of(self._preflight), execution_role]
         self._models: iam.ManagedPolicy | None = None
         self._evaluations: iam.ManagedPolicy | None = None
         self._pipelines = [spec.endpoint]
@@ -192,8 +198,7 @@ class Rollout(Construct):
         if promise in promises:
             return
         self._spec = replace(self._spec, promises=(*promises, promise))
-        resource = self._spec_resource.node.default_child
-        assert isinstance(resource, cdk.CfnResource)  # noqa: S101 - what CustomResource defines
+        resource = resource_of(self._spec_resource, cdk.CfnResource)
         resource.add_property_override("Spec", stack_of(self).to_json_string(to_dict(self._spec)))
         if self._evaluations is None:
             self._evaluations = shared_policy(
@@ -203,9 +208,7 @@ class Rollout(Construct):
                 description=f"Reads what candidates of {self._endpoint_name} were measured by",
                 wildcard_reason=_EVALUATIONS_REASON,
             )
-            role = self._preflight.role
-            assert role is not None  # noqa: S101 - of every function here
-            role.add_managed_policy(self._evaluations)
+            role_of(self._preflight).add_managed_policy(self._evaluations)
 
     def stop_before(self, bucket: s3.IBucket) -> None:
         """Delete the endpoint or its pods before a development unit's bucket that it writes to is emptied.
@@ -218,8 +221,7 @@ class Rollout(Construct):
     def publish_monitor(self) -> None:
         """Mark the endpoint as monitored in its entry; `mlops status` and the console report endpoints without a monitor."""
         entry = replace(self._entry, is_monitored=True)
-        parameter = self._parameter.node.default_child
-        assert isinstance(parameter, ssm.CfnParameter)  # noqa: S101 - what StringParameter defines
+        parameter = resource_of(self._parameter, ssm.CfnParameter)
         parameter.value = stack_of(self).to_json_string(to_dict(entry))
 
     def require_image(self, image: ModelImage) -> None:
@@ -242,8 +244,7 @@ class Rollout(Construct):
             grantee=self._spec_function, actions=statement.actions, resource_arns=statement.resources
         )
         grant.apply_before(self._spec_resource)
-        resource = self._spec_resource.node.default_child
-        assert isinstance(resource, cdk.CfnResource)  # noqa: S101 - what CustomResource defines
+        resource = resource_of(self._spec_resource, cdk.CfnResource)
         resource.add_property_override("Images", list(self._images))
         if image.is_placeholder:
             warn(self, PLACEHOLDER_IMAGE, **image.placeholder_words)
@@ -316,8 +317,7 @@ class Rollout(Construct):
             wildcard_reason=_MODELS_REASON,
         )
         for role in self._model_readers:
-            if role is not None:
-                role.add_managed_policy(self._models)
+            role.add_managed_policy(self._models)
 
     def _evaluations_of(self, pipeline: str) -> iam.PolicyStatement:
         evaluations = self._unit.artifacts.arn_for_objects(f"evaluations/{pipeline}/*")
@@ -341,13 +341,8 @@ class Rollout(Construct):
             timeout=cdk.Duration.seconds(60),
             wildcard_reason=WILDCARD_REASON,
         )
-        self._admit_recorder(function)
+        self._unit.admit_recorder(role_of(function))
         return function
-
-    def _admit_recorder(self, function: lambda_.Function) -> None:
-        if function.role is None:
-            raise TypeError("a function that writes audit records must have a role, got none")
-        self._unit.admit_recorder(function.role)
 
     def _define_machine(
         self, preflight: lambda_.IFunction, target: RolloutTarget, rollout: RolloutSpec, execution_role: iam.IRole
@@ -572,7 +567,7 @@ class Rollout(Construct):
             wildcard_reason=WILDCARD_REASON,
         )
         # it records the deletion itself, as invoking the recorder would need an interface endpoint of Lambda
-        self._admit_recorder(function)
+        self._unit.admit_recorder(role_of(function))
         return function
 
     def _define_spec(self, spec: ServingSpec, function: lambda_.Function) -> cdk.CustomResource:
