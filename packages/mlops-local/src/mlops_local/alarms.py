@@ -13,8 +13,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from ministack.core import responses
-from ministack.core.responses import get_account_id, get_region
+from ministack.core.responses import request_scope
 from ministack.services import cloudwatch as cw
 from ministack.services import eventbridge
 from ministack.services.cloudformation import provisioners
@@ -209,7 +208,7 @@ class Alarms:
         """Return the next minute in which an alarm's state may change; ``None`` when all data have left the evaluation ranges."""
         found = None
         for account, region, alarm in _alarms():
-            with Scope(account, region):
+            with request_scope(account, region):
                 points = [point for metric in _metrics(alarm) for point in _series(metric)]
             newest = max(map(itemgetter("Timestamp"), points), default=0.0)
             step, reach = _step(alarm), (int(alarm["EvaluationPeriods"]) + _EXTRA) * _period(alarm)
@@ -225,31 +224,12 @@ class Alarms:
         changed = False
         for account, region, alarm in _alarms():
             if at % _step(alarm) == 0:
-                with Scope(account, region):
+                with request_scope(account, region):
                     try:
                         changed = evaluate(alarm, at) or changed
                     except Exception:
                         LOGGER.exception("alarm %s cannot be evaluated", alarm["AlarmName"])
         return changed
-
-
-class Scope:
-    """Account and Region of a thread that serves no request."""
-
-    def __init__(self, account: str, region: str) -> None:
-        self._scope = account, region
-
-    def __enter__(self) -> None:
-        self._before = get_account_id(), get_region()
-        self._enter(*self._scope)
-
-    def __exit__(self, *_: object) -> None:
-        self._enter(*self._before)
-
-    @staticmethod
-    def _enter(account: str, region: str) -> None:
-        responses.set_request_account_id(account)
-        responses.set_request_region(region)
 
 
 def _watch_metrics(alarm: dict[str, Any], metrics: Sequence[Mapping[str, Any]]) -> None:

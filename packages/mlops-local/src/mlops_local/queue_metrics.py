@@ -9,6 +9,7 @@ See: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/
 from collections.abc import Iterator
 from typing import Any
 
+from ministack.core.responses import request_scope
 from ministack.services import cloudwatch, sqs
 
 from mlops_local import alarms, clock
@@ -61,7 +62,7 @@ class QueueMetrics:
                 continue
             with sqs._queues_lock:
                 sqs._refresh_counts(queue)
-            with alarms.Scope(account, region):
+            with request_scope(account, region):
                 _report(queue, at - _MINUTE)
         return False
 

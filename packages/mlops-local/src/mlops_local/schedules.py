@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ministack.core import responses
-from ministack.core.responses import get_account_id, get_region, new_uuid
+from ministack.core.responses import new_uuid, request_scope
 from ministack.services import eventbridge, scheduler
 
 from mlops_local import clock
@@ -56,6 +55,16 @@ def occurrence(expression: str, *, created: float, after: float, zone: str = "UT
     return None if following is None else float(following.timestamp())
 
 
+def occurrence_between(  # noqa: PLR0917 - the parts of a schedule
+    expression: str, created: float, after: float, zone: str, start: float | None, end: float | None
+) -> float | None:
+    """Return the first occurrence after a time of a schedule with a start, from which its rates count, and an end."""
+    if start is not None:
+        created, after = start, max(after, start - 2 * _SAME)
+    found = occurrence(expression, created=created, after=after, zone=zone)
+    return None if found is None or (end is not None and found > end) else found
+
+
 @dataclass(frozen=True, slots=True)
 class _Item:
     """A schedule rule or schedule, with its account and Region."""
@@ -73,20 +82,14 @@ class _Item:
         if self.is_rule:
             return occurrence(record["ScheduleExpression"], created=record.get("CreationTime", after), after=after)
         start, end = scheduler._to_epoch(record.get("StartDate")), scheduler._to_epoch(record.get("EndDate"))
-        found = occurrence(
-            record["ScheduleExpression"],
-            created=record.get("CreationDate", after) if start is None else start,
-            after=after if start is None else max(after, start - 2 * _SAME),
-            zone=record.get("ScheduleExpressionTimezone") or "UTC",
+        zone = record.get("ScheduleExpressionTimezone") or "UTC"
+        return occurrence_between(
+            record["ScheduleExpression"], record.get("CreationDate", after), after, zone, start, end
         )
-        return None if found is None or (end is not None and found > end) else found
 
     def fire(self, at: float) -> None:
         """Deliver one occurrence to its targets, in its own account and Region."""
-        before = get_account_id(), get_region()
-        responses.set_request_account_id(self.account)
-        responses.set_request_region(self.region)
-        try:
+        with request_scope(self.account, self.region):
             event = {
                 "EventId": new_uuid(),
                 "Source": "aws.events" if self.is_rule else "aws.scheduler",
@@ -104,9 +107,6 @@ class _Item:
             once = self.record["ScheduleExpression"].strip().startswith("at(")
             if once and not self.is_rule and self.record.get("ActionAfterCompletion") == "DELETE":
                 scheduler._schedules._data.pop((self.account, self.region, self.key), None)
-        finally:
-            responses.set_request_account_id(before[0])
-            responses.set_request_region(before[1])
 
     def _targets(self, at: float, execution: str) -> list[dict[str, Any]]:
         if self.is_rule:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ministack.core.responses import request_scope
 from ministack.services import cloudwatch as cw
 
 from mlops_local import alarms, clock, schedules
@@ -92,7 +93,7 @@ class Engine:
         times = []
         for account, region, target in everywhere():
             times += [at for action in target.actions.values() if (at := occurrence(action, after)) is not None]
-            with alarms.Scope(account, region):
+            with request_scope(account, region):
                 if target.is_out_of_bounds or _wanted(target, after) not in {None, capacity(target)}:
                     times.append((after // _MINUTE + 1) * _MINUTE)
         return min(times, default=None)
@@ -100,7 +101,7 @@ class Engine:
     def run(self, at: float) -> bool:
         """Run due scheduled actions and policies."""
         for account, region, target in everywhere():
-            with alarms.Scope(account, region):
+            with request_scope(account, region):
                 try:
                     for name, action in list(target.actions.items()):
                         _run_action(target, name, action, at)
@@ -118,14 +119,10 @@ def scheduled() -> str | None:
 
 def occurrence(action: Mapping[str, Any], after: float) -> float | None:
     """Return the next time of a scheduled action between its start and end."""
-    start, end = action.get("StartTime"), action.get("EndTime")
-    found = schedules.occurrence(
-        action["Schedule"],
-        created=action["CreationTime"].timestamp() if start is None else start,
-        after=after if start is None else max(after, start - 2 * _SAME),
-        zone=action.get("Timezone", "UTC"),
+    created, zone = action["CreationTime"].timestamp(), action.get("Timezone", "UTC")
+    return schedules.occurrence_between(
+        action["Schedule"], created, after, zone, action.get("StartTime"), action.get("EndTime")
     )
-    return None if found is None or (end is not None and found > end) else found
 
 
 def capacity(target: Target) -> int | None:

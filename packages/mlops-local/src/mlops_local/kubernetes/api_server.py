@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+from ministack.core.responses import request_scope
 from ministack.services import eks
 
 from mlops_local import settings
-from mlops_local.alarms import Scope
 from mlops_local.kubernetes import addons, cluster_config, object_kinds
 from mlops_local.kubernetes.cluster_objects import Objects, Write, merged
 from mlops_local.kubernetes.object_kinds import Kind
@@ -465,7 +465,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        with Scope(settings.account, settings.region):
+        with request_scope(settings.account, settings.region):
             try:
                 status, answer = self.server_of.answer(
                     self.command, self.path, {name.title(): value for name, value in self.headers.items()}, body

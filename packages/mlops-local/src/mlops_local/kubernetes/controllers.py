@@ -12,10 +12,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ministack.core.responses import request_scope
 from ministack.services import eks
 
 from mlops_local import clock, settings
-from mlops_local.alarms import Scope
 from mlops_local.kubernetes import addons, nodes, object_kinds, pod_identity
 from mlops_local.kubernetes.cluster_objects import Objects, Write
 from mlops_local.kubernetes.nodes import Neighbour, Node, Pool
@@ -384,7 +384,7 @@ class Controllers:
         ]
 
     def _run(self) -> None:
-        with Scope(settings.account, settings.region):
+        with request_scope(settings.account, settings.region):
             while not self._stopped:
                 self._wake.wait(_LOOK)
                 self._wake.clear()

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ministack.core.responses import get_account_id, get_region
+from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import eks
 
 from mlops_local import settings
-from mlops_local.alarms import Scope
 from mlops_local.kubernetes import addons, cluster_config, nodes, object_kinds
 from mlops_local.kubernetes.api_server import Server
 from mlops_local.kubernetes.cluster_objects import Objects
@@ -160,7 +159,7 @@ def _save() -> dict[str, Any]:
 def _restart() -> list[str]:
     """Start a cluster for each record again; its pods are new, as after the loss of their nodes."""
     for name, saved in list(_SAVED.items()):
-        with Scope(settings.account, settings.region):
+        with request_scope(settings.account, settings.region):
             record = eks._clusters[name]
             controllers = Controllers(name, record["arn"], nodes.Pool(record["resourcesVpcConfig"]["subnetIds"]))
             objects = Objects(controllers.wake)

@@ -11,12 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from ministack.core.responses import get_account_id, get_region
+from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import acm, alb
 from ministack.services.cloudformation import provisioners
 
 from mlops_local import settings
-from mlops_local.alarms import Scope
 from mlops_local.load_balancer import balancer_metrics, haproxy, relay, routing, target_health, zones
 from mlops_local.load_balancer.routing import Listener, Routing
 from mlops_local.saved_state import kept_stores
@@ -71,7 +70,7 @@ def kick() -> None:
 
 def refresh() -> None:
     """Update every proxy to the current state of the control plane."""
-    with _LOCK, Scope(settings.account, settings.region):
+    with _LOCK, request_scope(settings.account, settings.region):
         for arn in [arn for arn in _BALANCERS if arn not in alb._lbs]:
             _close(_BALANCERS.pop(arn))
         for arn in list(alb._lbs):
@@ -202,7 +201,7 @@ def addresses(balancer: Balancer) -> dict[str, str]:
 # claim: one-group-behind-several-listeners
 def listening(name: str, port: int) -> int | None:
     """Return the local port of a load balancer's listener, by the load balancer's DNS name."""
-    with Scope(settings.account, settings.region):
+    with request_scope(settings.account, settings.region):
         names = {str(row["DNSName"]).lower(): arn for arn, row in list(alb._lbs.items())}
     balancer = _BALANCERS.get(names.get(name.lower(), ""))
     listener = None if balancer is None else balancer.sockets.get(port)
@@ -250,7 +249,7 @@ def start() -> None:
                 LOGGER.exception("a load balancer cannot follow")
 
     def check() -> None:
-        with Scope(settings.account, settings.region):
+        with request_scope(settings.account, settings.region):
             target_health.run(refresh, _count)
 
     target_health.watch(kick)

@@ -8,10 +8,9 @@ import socket
 import threading
 from dataclasses import dataclass
 
-from ministack.core.responses import get_account_id, get_region
+from ministack.core.responses import get_account_id, get_region, request_scope
 
 from mlops_local import clock
-from mlops_local.alarms import Scope
 from mlops_local.sagemaker.batch_delivery import Dimensions, metric_batches
 from mlops_local.saved_state import kept_stores
 
@@ -79,13 +78,13 @@ def listen(balancer: str) -> int:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         reader.bind(("127.0.0.1", 0))
         _PORTS[balancer] = reader.getsockname()[1]
-        scope = Scope(get_account_id(), get_region())
+        scope = get_account_id(), get_region()
         threading.Thread(target=_read, args=(balancer, reader, scope), name=f"lines of {balancer}", daemon=True).start()
     return _PORTS[balancer]
 
 
-def _read(balancer: str, reader: socket.socket, scope: Scope) -> None:
-    with scope:
+def _read(balancer: str, reader: socket.socket, scope: tuple[str, str]) -> None:
+    with request_scope(*scope):
         while True:
             text = reader.recv(65536).decode(errors="replace")
             try:

@@ -18,7 +18,7 @@ from threading import RLock
 from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
-from ministack.core.responses import get_account_id, get_region, set_request_account_id, set_request_region
+from ministack.core.responses import get_account_id, get_region, request_scope
 
 from mlops_local import clock
 from mlops_local.sagemaker import call_records, endpoints, resource_store, role_clients
@@ -419,18 +419,14 @@ class Backlogs:
 
     def run(self, at: float) -> bool:
         """Publish the metrics, and start waiting requests on new instances."""
-        before = get_account_id(), get_region()
         for identity, queue in list(_QUEUES.items()):
-            set_request_account_id(queue.scope[0])
-            set_request_region(queue.scope[1])
-            record = resource_store.store().records["Endpoint"].get(queue.endpoint)
-            if record is None or record["CreationTime"] != queue.created:
-                del _QUEUES[identity]
-                continue
-            _publish(record, queue, at)
-            _pump(record, queue)
-        set_request_account_id(before[0])
-        set_request_region(before[1])
+            with request_scope(*queue.scope):
+                record = resource_store.store().records["Endpoint"].get(queue.endpoint)
+                if record is None or record["CreationTime"] != queue.created:
+                    del _QUEUES[identity]
+                    continue
+                _publish(record, queue, at)
+                _pump(record, queue)
         return False
 
 

@@ -1,6 +1,5 @@
 """Model Monitor: job definitions, schedules, and their executions on the embedded clock."""
 
-import contextvars
 import hashlib
 import json
 import logging
@@ -11,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from ministack.core import responses
+from ministack.core.responses import request_scope
 
 from mlops_local import clock, declared_images, runners
 from mlops_local.sagemaker import container_processes, processing_jobs, resource_store, role_clients
@@ -110,9 +109,9 @@ class Schedules:
         moment = datetime.fromtimestamp(at - _DELAY, UTC)
         hour = moment.replace(minute=0, second=0, microsecond=0)
         found = [(place, row) for place, row in _scheduled() if hour == moment and _names(_expression(row), hour.hour)]
-        for (account, region), row in found:
-            context = contextvars.copy_context()
-            context.run(_start, account, region, row["MonitoringScheduleName"], hour)
+        for place, row in found:
+            with request_scope(*place):
+                _start(row["MonitoringScheduleName"], hour)
         return bool(found)
 
 
@@ -139,9 +138,7 @@ def _scheduled() -> Iterator[tuple[tuple[str, str], Record]]:
     yield from found
 
 
-def _start(account: str, region: str, name: str, hour: datetime) -> None:
-    responses.set_request_account_id(account)
-    responses.set_request_region(region)
+def _start(name: str, hour: datetime) -> None:
     schedule = resource_store.get("MonitoringSchedule", name)
     definition = resource_store.get(
         f"{schedule['MonitoringType']}JobDefinition", schedule["MonitoringJobDefinitionName"]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ministack.core.responses import request_scope
 from ministack.services import athena, cloudformation, eventbridge, glue, lambda_svc, stepfunctions
 
 from mlops_local import clock
-from mlops_local.alarms import Scope
 from mlops_local.sagemaker import (
     endpoint_restarts,
     monitoring_schedules,
@@ -62,7 +62,7 @@ def end_all() -> list[str]:
     """End the interrupted work, and return its descriptions; called when the cloud responds, because it sends events."""
     ended = []
     for item in list(_found()):
-        with Scope(item.account, item.region):
+        with request_scope(item.account, item.region):
             try:
                 item.end()
             except Exception:
