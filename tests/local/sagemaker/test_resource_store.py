@@ -25,7 +25,7 @@ def _models(*names: str) -> None:
 
 def _list(**request: Any) -> dict[str, Any]:
     rows = resource_store.store().records["Model"].values()
-    return resource_store.listing("ListModels", request, rows, status=None, descending=True)
+    return resource_store.listing("ListModels", request, rows, descending=True)
 
 
 def test_arns_are_lower_case_and_found_again() -> None:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from mlops_local import clock
 from mlops_local.sagemaker.api_shapes import Record
 from mlops_local.sagemaker.batch_delivery import Batches, metric_batches
-from mlops_local.sagemaker.role_clients import Identity
+from mlops_local.sagemaker.role_clients import Identity, encryption, split
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.capture import CapturedCall, CapturedPayload, CaptureRecord, EventMetadata, capture_key
 
@@ -184,12 +184,13 @@ def _deliver_captures(batch: dict[_Target, list[str]]) -> None:
 
 
 def _put(target: _Target, lines: Sequence[str]) -> None:
-    bucket, _, prefix = target.destination.removeprefix("s3://").partition("/")
+    bucket, prefix = split(target.destination)
     key = capture_key(prefix.rstrip("/"), target.endpoint, target.variant, target.hour, str(uuid.uuid4()))
-    encryption = {} if target.key is None else {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": target.key}
     body = "".join(f"{line}\n" for line in lines).encode()
     client = target.identity.client("s3")
-    client.put_object(Bucket=bucket, Key=key.lstrip("/"), Body=body, ContentType="application/jsonl", **encryption)
+    client.put_object(
+        Bucket=bucket, Key=key.lstrip("/"), Body=body, ContentType="application/jsonl", **encryption(target.key)
+    )
 
 
 _CAPTURES: Batches[_Target, str] = Batches("data capture", _deliver_captures)

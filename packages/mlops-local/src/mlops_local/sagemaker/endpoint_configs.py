@@ -191,24 +191,6 @@ def create_model(request: Record) -> Record:
     return {"ModelArn": arn}
 
 
-def describe_model(request: Record) -> Record:
-    """DescribeModel."""
-    return resource_store.get("Model", request["ModelName"])
-
-
-def list_models(request: Record) -> Record:
-    """ListModels."""
-    return resource_store.listing(
-        "ListModels", request, resource_store.store().records["Model"].values(), status=None, descending=True
-    )
-
-
-def delete_model(request: Record) -> Record:
-    """DeleteModel; endpoints that serve it continue."""
-    resource_store.remove("Model", request["ModelName"])
-    return {}
-
-
 def container(definition: Record) -> Record:
     """Return image, data and environment of a container definition; a package provides what the definition omits.
 
@@ -244,23 +226,6 @@ def create_config(request: Record) -> Record:
     record = checked({k: v for k, v in request.items() if k != "Tags"}, used)
     resource_store.add("EndpointConfig", name, record, request.get("Tags"))
     return {"EndpointConfigArn": resource_store.arn("EndpointConfig", name)}
-
-
-def describe_config(request: Record) -> Record:
-    """DescribeEndpointConfig."""
-    return resource_store.get("EndpointConfig", request["EndpointConfigName"])
-
-
-def list_configs(request: Record) -> Record:
-    """ListEndpointConfigs."""
-    rows = resource_store.store().records["EndpointConfig"].values()
-    return resource_store.listing("ListEndpointConfigs", request, rows, status=None, descending=True)
-
-
-def delete_config(request: Record) -> Record:
-    """DeleteEndpointConfig."""
-    resource_store.remove("EndpointConfig", request["EndpointConfigName"])
-    return {}
 
 
 def _check_data(url: str, role: Identity) -> None:

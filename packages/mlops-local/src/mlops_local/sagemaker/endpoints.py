@@ -140,12 +140,6 @@ def describe(request: Record) -> Record:
     return view(resource_store.get("Endpoint", request["EndpointName"]))
 
 
-def list_(request: Record) -> Record:
-    """ListEndpoints."""
-    rows = resource_store.store().records["Endpoint"].values()
-    return resource_store.listing("ListEndpoints", request, rows, status="EndpointStatus", descending=True)
-
-
 def delete(request: Record) -> Record:
     """DeleteEndpoint; rejected while the endpoint is being created or updated, as in AWS."""
     record = resource_store.get("Endpoint", request["EndpointName"])
@@ -234,7 +228,7 @@ def view(record: Record) -> Record:
         if state.fleet is not None:
             shown["ProductionVariants"] = state.fleet.summaries()
             if state.fleet.shadows:
-                shown["ShadowProductionVariants"] = [server.summary(None) for server in state.fleet.shadows.values()]
+                shown["ShadowProductionVariants"] = [server.summary() for server in state.fleet.shadows.values()]
         if state.deployment is not None:
             shown["PendingDeploymentSummary"] = {
                 "EndpointConfigName": state.deployment.config["EndpointConfigName"],
@@ -248,7 +242,7 @@ def view(record: Record) -> Record:
 
 def announce(record: Record) -> None:
     """Send the endpoint's state change event."""
-    status_events.endpoint(view(record))
+    status_events.state_change("Endpoint", view(record))
 
 
 def _start(record: Record, state: Live, config: Record) -> None:

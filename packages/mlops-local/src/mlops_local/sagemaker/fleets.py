@@ -119,7 +119,7 @@ class Server:
         self.rest()
         shutil.rmtree(self.root, ignore_errors=True)
 
-    def summary(self, status: Record | None) -> Record:
+    def summary(self) -> Record:
         """Return the variant as Describe returns it."""
         image = {"SpecifiedImage": self.image, "ResolvedImage": self.image, "ResolutionTime": self.resolved}
         shown: Record = {
@@ -132,7 +132,7 @@ class Server:
             shown |= {"CurrentInstanceCount": self.instances, "DesiredInstanceCount": self.instances}
         else:
             shown |= {"CurrentServerlessConfig": self.serverless, "DesiredServerlessConfig": self.serverless}
-        return shown | ({} if status is None else {"VariantStatus": [status]})
+        return shown
 
 
 @dataclass(slots=True)
@@ -168,9 +168,9 @@ class Fleet:
         for server in (*self.servers.values(), *self.shadows.values()):
             server.stop()
 
-    def summaries(self, status: Record | None = None) -> list[Record]:
-        """Return the variants as Describe returns them, with ``VariantStatus`` during a change."""
-        return [server.summary(status) for server in self.servers.values()]
+    def summaries(self) -> list[Record]:
+        """Return the variants as Describe returns them."""
+        return [server.summary() for server in self.servers.values()]
 
 
 def variants(config: Record, retained: Sequence[Record], excluded: Sequence[str]) -> list[Record]:

@@ -17,13 +17,22 @@ _ECR = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[^/]+
 _PULL = ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 
 
+def repository_arn(image: str) -> str | None:
+    """Return the ARN of an image's repository; ``None`` if it is not in a registry of AWS."""
+    found = _ECR.match(image)
+    return None if found is None else f"arn:aws:ecr:{found['region']}:{found['account']}:repository/{found['name']}"
+
+
 def repository(image: str) -> str | None:
     """Return the ARN of an image's repository if another account of this cloud owns it."""
+    arn = repository_arn(image)
+    theirs = None if arn is None else owner(arn)
+    return None if theirs is None or theirs.account == get_account_id() else arn
+
+
+def _other_region(image: str) -> str | None:
     found = _ECR.match(image)
-    if found is None or found["account"] == get_account_id():
-        return None
-    arn = f"arn:aws:ecr:{found['region']}:{found['account']}:repository/{found['name']}"
-    return arn if owner(arn) is not None else None
+    return None if found is None or found["region"] == get_region() else found["region"]
 
 
 def check_region(image: str) -> None:
@@ -33,8 +42,7 @@ def check_region(image: str) -> None:
         ServiceError: ``ValidationException`` in SageMaker's wording.
     """
     # claim: models-have-images-of-their-region
-    found = _ECR.match(image)
-    if found is not None and found["region"] != get_region():
+    if _other_region(image) is not None:
         raise validation(
             f'Region of "{image}" does not match expected region of {get_region()}. Cross region ECR image pulls are not allowed.'
         )
@@ -47,10 +55,10 @@ def check_training_region(image: str) -> None:
         ServiceError: ``ValidationException`` in SageMaker's wording.
     """
     # claim: trainings-have-images-of-their-region
-    found = _ECR.match(image)
-    if found is not None and found["region"] != get_region():
+    region = _other_region(image)
+    if region is not None:
         raise validation(
-            f"Invalid DNS suffix 'amazonaws.com' for region '{found['region']}' in training image. Please provide the valid "
+            f"Invalid DNS suffix 'amazonaws.com' for region '{region}' in training image. Please provide the valid "
             f"<region>.<dns-suffix>: '{get_region()}.amazonaws.com'"
         )
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core.responses import get_account_id, get_region, request_scope
@@ -545,6 +545,5 @@ def _notify(record: Record, server: Server, item: _Waiting, topic: str, outcome:
         LOGGER.warning("%s cannot be notified of call %s: %s", arn, item.id, error)
 
 
-def _encryption(record: Record) -> dict[str, Any]:
-    key = record["AsyncInferenceConfig"]["OutputConfig"].get("KmsKeyId")
-    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
+def _encryption(record: Record) -> dict[str, str]:
+    return role_clients.encryption(record["AsyncInferenceConfig"]["OutputConfig"].get("KmsKeyId") or None)

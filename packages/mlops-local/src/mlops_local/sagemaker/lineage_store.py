@@ -6,6 +6,8 @@ See: https://docs.aws.amazon.com/sagemaker/latest/dg/lineage-tracking-entities.h
 """
 
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from ministack.core.responses import get_account_id, get_region
 
@@ -21,71 +23,49 @@ _PAGE = 10  # "The default value is 10", for MaxResults of each list operation
 _SHOWN_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,119}")
 
 
-def create_artifact(request: Record) -> Record:
-    """CreateArtifact: one per source, named by the source's hash."""
-    prefix = f"arn:aws:sagemaker:{get_region()}:{get_account_id()}:"
-    return _create("Artifact", sagemaker_requests.artifact_arn(request["Source"], prefix), request)
+def create(kind: str, request: Record) -> Record:
+    """CreateAction and CreateContext, by name; CreateArtifact, one per source, named by the source's hash."""
+    name = _artifact(request["Source"]) if kind == "Artifact" else request[f"{kind}Name"]
+    record = {member: value for member, value in request.items() if member != "Tags"}
+    who = package_versions.user_context()
+    made = resource_store.add(kind, name, record | {"CreatedBy": who, "LastModifiedBy": who}, request.get("Tags"))
+    arn = resource_store.KINDS[kind].arn
+    return {arn: made[arn]}
 
 
-def create_action(request: Record) -> Record:
-    """CreateAction."""
-    return _create("Action", request["ActionName"], request)
+def describe(kind: str, request: Record) -> Record:
+    """DescribeArtifact, by ARN; DescribeAction and DescribeContext, by name or ARN."""
+    return _get(kind, request[resource_store.KINDS[kind].name])
 
 
-def create_context(request: Record) -> Record:
-    """CreateContext."""
-    return _create("Context", request["ContextName"], request)
+def list_(kind: str, request: Record) -> Record:
+    """ListArtifacts, ListActions and ListContexts."""
+    rows: list[Record] = list(resource_store.store().records[kind].values())
+    if "SourceUri" in request:
+        rows = [row for row in rows if row["Source"]["SourceUri"] == request["SourceUri"]]
+    if _TYPES[kind] in request:
+        rows = [row for row in rows if row[_TYPES[kind]] == request[_TYPES[kind]]]
+    return _page(f"List{kind}s", request, rows)
 
 
-def describe_artifact(request: Record) -> Record:
-    """DescribeArtifact."""
-    return _get("Artifact", request["ArtifactArn"])
-
-
-def describe_action(request: Record) -> Record:
-    """DescribeAction, by name or ARN."""
-    return _get("Action", request["ActionName"])
-
-
-def describe_context(request: Record) -> Record:
-    """DescribeContext, by name or ARN."""
-    return _get("Context", request["ContextName"])
-
-
-def list_artifacts(request: Record) -> Record:
-    """ListArtifacts."""
-    return _list("Artifact", request)
-
-
-def list_actions(request: Record) -> Record:
-    """ListActions."""
-    return _list("Action", request)
-
-
-def list_contexts(request: Record) -> Record:
-    """ListContexts."""
-    return _list("Context", request)
-
-
-def delete_artifact(request: Record) -> Record:
-    """DeleteArtifact, by ARN or by source."""
+def delete(kind: str, request: Record) -> Record:
+    """DeleteAction and DeleteContext, by name or ARN; DeleteArtifact, by ARN or by source."""
     # claim: lineage-joins-two-entities-once
-    if "ArtifactArn" in request:
-        return _delete("Artifact", request["ArtifactArn"])
-    if "Source" not in request:
-        raise validation("Either ArtifactArn or Source must be specified.")
-    prefix = f"arn:aws:sagemaker:{get_region()}:{get_account_id()}:"
-    return _delete("Artifact", sagemaker_requests.artifact_arn(request["Source"], prefix))
-
-
-def delete_action(request: Record) -> Record:
-    """DeleteAction."""
-    return _delete("Action", request["ActionName"])
-
-
-def delete_context(request: Record) -> Record:
-    """DeleteContext."""
-    return _delete("Context", request["ContextName"])
+    spec = resource_store.KINDS[kind]
+    name = request.get(spec.name)
+    if name is None:
+        if "Source" not in request:
+            raise validation("Either ArtifactArn or Source must be specified.")
+        name = _artifact(request["Source"])
+    with resource_store.LOCK:
+        record = _get(kind, name)
+        arn = record[spec.arn]
+        for association in resource_store.store().records["Association"].values():
+            if arn in (association["SourceArn"], association["DestinationArn"]):
+                # AWS's own SDK removes associations first: sagemaker.lineage's delete(disassociate=True)
+                raise validation(f"{kind} {arn} has associations; delete them first.")
+        resource_store.remove(kind, record[spec.name])
+    return {spec.arn: arn}
 
 
 def add_association(request: Record) -> Record:
@@ -135,12 +115,8 @@ def delete_association(request: Record) -> Record:
     return {"SourceArn": source, "DestinationArn": destination}
 
 
-def _create(kind: str, name: str, request: Record) -> Record:
-    record = {member: value for member, value in request.items() if member != "Tags"}
-    who = package_versions.user_context()
-    made = resource_store.add(kind, name, record | {"CreatedBy": who, "LastModifiedBy": who}, request.get("Tags"))
-    arn = resource_store.KINDS[kind].arn
-    return {arn: made[arn]}
+def _artifact(source: Record) -> str:
+    return sagemaker_requests.artifact_arn(source, f"arn:aws:sagemaker:{get_region()}:{get_account_id()}:")
 
 
 def _get(kind: str, name: str) -> Record:
@@ -153,33 +129,11 @@ def _get(kind: str, name: str) -> Record:
     return found
 
 
-def _list(kind: str, request: Record) -> Record:
-    rows: list[Record] = list(resource_store.store().records[kind].values())
-    if "SourceUri" in request:
-        rows = [row for row in rows if row["Source"]["SourceUri"] == request["SourceUri"]]
-    if _TYPES[kind] in request:
-        rows = [row for row in rows if row[_TYPES[kind]] == request[_TYPES[kind]]]
-    return _page(f"List{kind}s", request, rows)
-
-
 def _page(operation: str, request: Record, rows: list[Record]) -> Record:
     after, before = request.get("CreatedAfter"), request.get("CreatedBefore")
     found = [row for row in rows if after is None or row["CreationTime"].timestamp() >= after]
     found = [row for row in found if before is None or row["CreationTime"].timestamp() <= before]
-    return resource_store.listing(operation, {"MaxResults": _PAGE} | request, found, status=None, descending=True)
-
-
-def _delete(kind: str, name: str) -> Record:
-    # claim: lineage-joins-two-entities-once
-    with resource_store.LOCK:
-        record, spec = _get(kind, name), resource_store.KINDS[kind]
-        arn = record[spec.arn]
-        for association in resource_store.store().records["Association"].values():
-            if arn in (association["SourceArn"], association["DestinationArn"]):
-                # AWS's own SDK removes associations first: sagemaker.lineage's delete(disassociate=True)
-                raise validation(f"{kind} {arn} has associations; delete them first.")
-        resource_store.remove(kind, record[spec.name])
-    return {spec.arn: arn}
+    return resource_store.listing(operation, {"MaxResults": _PAGE} | request, found, descending=True)
 
 
 def _entity(arn: str) -> tuple[str, Record]:
@@ -196,3 +150,14 @@ def _key(source: str, destination: str) -> str:
 
 def _missing(message: str) -> ServiceError:
     return ServiceError("ResourceNotFound", message)
+
+
+OPERATIONS: Mapping[str, Callable[[Record], Record]] = {
+    **{f"Create{kind}": partial(create, kind) for kind in _TYPES},
+    **{f"Describe{kind}": partial(describe, kind) for kind in _TYPES},
+    **{f"List{kind}s": partial(list_, kind) for kind in _TYPES},
+    **{f"Delete{kind}": partial(delete, kind) for kind in _TYPES},
+    "AddAssociation": add_association,
+    "ListAssociations": list_associations,
+    "DeleteAssociation": delete_association,
+}

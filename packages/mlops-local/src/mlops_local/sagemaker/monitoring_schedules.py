@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ministack.core.responses import request_scope
 
@@ -32,27 +32,22 @@ _ROOT = "/opt/ml/processing"
 _NO_DATA = "Job inputs had no data"  # github.com/aws/sagemaker-python-sdk/issues/2634
 _MERGER = "sagemaker-model-monitor-groundtruth-merger"
 _WITH_LABELS = ("ModelQuality", "ModelBias")
-_WORDS = {
-    "DataQuality": "data-quality",
-    "ModelQuality": "model-quality",
-    "ModelBias": "model-bias",
-    "ModelExplainability": "model-explainability",
-}
-# sides of a call that each monitor type reads, and its metric namespace
-_SIDES = {
-    "DataQuality": ("endpointInput", "endpointOutput"),
-    "ModelQuality": ("endpointOutput",),
-    "ModelBias": ("endpointInput", "endpointOutput"),
-    "ModelExplainability": ("endpointInput",),
-}
-NAMESPACES = {
-    "DataQuality": "aws/sagemaker/Endpoints/data-metrics",
-    "ModelQuality": "aws/sagemaker/Endpoints/model-metrics",
-    "ModelBias": "aws/sagemaker/Endpoints/bias-metrics",
-    "ModelExplainability": "aws/sagemaker/Endpoints/explainability-metrics",
-}
 
-TYPES = ("DataQuality", "ModelQuality", "ModelBias", "ModelExplainability")
+
+class _Type(NamedTuple):
+    """A type of monitor: a word in names of its jobs, its metric namespace, and the sides of a call that it reads."""
+
+    word: str
+    namespace: str
+    sides: tuple[str, ...]
+
+
+_TYPES = {
+    "DataQuality": _Type("data-quality", "data-metrics", ("endpointInput", "endpointOutput")),
+    "ModelQuality": _Type("model-quality", "model-metrics", ("endpointOutput",)),
+    "ModelBias": _Type("model-bias", "bias-metrics", ("endpointInput", "endpointOutput")),
+    "ModelExplainability": _Type("model-explainability", "explainability-metrics", ("endpointInput",)),
+}
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-schedule-expression.html
 _CRON = re.compile(r"cron\(0 (\*|([01]?\d|2[0-3])(/([1-9]|1\d|2[0-4]))?) \? \* \* \*\)")
 _SCHEDULE = "MonitoringSchedule"
@@ -75,11 +70,6 @@ def wait_for(schedule: str) -> None:
     pause = threading.Event()
     while running(schedule):
         pause.wait(_LOOK)
-
-
-def wake() -> None:
-    """Make the clock determine the next due execution again."""
-    clock.wake()
 
 
 def due_after(expression: str, after: float) -> datetime:
@@ -218,7 +208,7 @@ class _Run:
             inputs.append(_input("analysis_config", config, f"{_ROOT}/input/config"))
             environment["analysis_config"] = f"{_ROOT}/input/config/{config.rsplit('/', 1)[-1]}"
         folder = f"{self._output['S3Uri']}/{self._endpoint}/{self._schedule['MonitoringScheduleName']}/{self._at:%Y/%m/%d/%H}"
-        return self._job(f"{_WORDS[self._type]}-monitoring", self._app, inputs, folder, environment)
+        return self._job(f"{_TYPES[self._type].word}-monitoring", self._app, inputs, folder, environment)
 
     def _environment(self, start: datetime, end: datetime) -> dict[str, str]:
         form = "sagemakerMergeJson" if self._type in _WITH_LABELS else "sagemakerCaptureJson"
@@ -232,7 +222,7 @@ class _Run:
             "analysis_type": "MODEL_QUALITY" if self._type == "ModelQuality" else None,
         }
         return {
-            "dataset_format": json.dumps({form: {"captureIndexNames": list(_SIDES[self._type])}}),
+            "dataset_format": json.dumps({form: {"captureIndexNames": list(_TYPES[self._type].sides)}}),
             "dataset_source": f"{_ROOT}/input_data",
             "output_path": f"{_ROOT}/output",
             "publish_cloudwatch_metrics": "Enabled",
@@ -259,7 +249,7 @@ class _Run:
             "Environment": environment,
             "RoleArn": self._definition["RoleArn"],
             "MonitoringScheduleArn": self._schedule["MonitoringScheduleArn"],
-            "MetricNamespace": NAMESPACES[self._type],
+            "MetricNamespace": f"aws/sagemaker/Endpoints/{_TYPES[self._type].namespace}",
         }
         for member in ("NetworkConfig", "StoppingCondition"):
             if member in self._definition:
@@ -362,7 +352,7 @@ def list_definitions(what: str, request: Record) -> Record:
     """List...JobDefinitions."""
     rows = resource_store.store().records[f"{what}JobDefinition"].values()
     wanted = [row for row in rows if request.get("EndpointName") in (None, row["EndpointName"])]
-    return resource_store.listing(f"List{what}JobDefinitions", request, wanted, status=None, descending=True)
+    return resource_store.listing(f"List{what}JobDefinitions", request, wanted, descending=True)
 
 
 def delete_definition(what: str, request: Record) -> Record:
@@ -387,7 +377,7 @@ def create_schedule(request: Record) -> Record:
     name = request["MonitoringScheduleName"]
     record = {"MonitoringScheduleStatus": "Scheduled", **_configured(request["MonitoringScheduleConfig"])}
     added = resource_store.add(_SCHEDULE, name, record, request.get("Tags"))
-    wake()
+    clock.wake()
     return {"MonitoringScheduleArn": added["MonitoringScheduleArn"]}
 
 
@@ -395,7 +385,7 @@ def update_schedule(request: Record) -> Record:
     """UpdateMonitoringSchedule: another definition or another time."""
     record = _get(_SCHEDULE, request["MonitoringScheduleName"])
     resource_store.update(record, **_configured(request["MonitoringScheduleConfig"]))
-    wake()
+    clock.wake()
     return {"MonitoringScheduleArn": record["MonitoringScheduleArn"]}
 
 
@@ -409,15 +399,13 @@ def describe_schedule(request: Record) -> Record:
 def list_schedules(request: Record) -> Record:
     """ListMonitoringSchedules."""
     rows = [row for row in resource_store.store().records[_SCHEDULE].values() if _fits(row, request)]
-    return resource_store.listing(
-        "ListMonitoringSchedules", request, rows, status="MonitoringScheduleStatus", descending=True
-    )
+    return resource_store.listing("ListMonitoringSchedules", request, rows, descending=True)
 
 
 def switch_schedule(status: str, request: Record) -> Record:
     """StartMonitoringSchedule and StopMonitoringSchedule; a running execution continues."""
     resource_store.update(_get(_SCHEDULE, request["MonitoringScheduleName"]), MonitoringScheduleStatus=status)
-    wake()
+    clock.wake()
     return {}
 
 
@@ -445,9 +433,7 @@ def list_executions(request: Record) -> Record:
         and request.get("ScheduledTimeAfter", float("-inf")) <= row["ScheduledTime"].timestamp()
         and row["ScheduledTime"].timestamp() <= request.get("ScheduledTimeBefore", float("inf"))
     ]
-    return resource_store.listing(
-        "ListMonitoringExecutions", request, rows, status="MonitoringExecutionStatus", descending=True
-    )
+    return resource_store.listing("ListMonitoringExecutions", request, rows, descending=True)
 
 
 def interrupt(execution: Record, reason: str) -> None:
@@ -482,8 +468,8 @@ def _configured(config: Record) -> Record:
         raise validation(
             "the embedded SageMaker requires MonitoringJobDefinitionName and MonitoringType, without a definition in the schedule"
         )
-    if config.get("MonitoringType") not in TYPES:
-        raise validation(f"MonitoringType must be one of {', '.join(TYPES)}, got {config.get('MonitoringType')!r}")
+    if config.get("MonitoringType") not in _TYPES:
+        raise validation(f"MonitoringType must be one of {', '.join(_TYPES)}, got {config.get('MonitoringType')!r}")
     if expression is None or _CRON.fullmatch(expression) is None:
         raise validation(
             f"ScheduleExpression must be cron(0 * ? * * *), cron(0 HOUR ? * * *) or cron(0 HOUR/HOURS ? * * *), got {expression!r}"
@@ -556,10 +542,10 @@ def _created(row: Record) -> float:
 
 
 OPERATIONS: Mapping[str, Callable[[Record], Record]] = {
-    **{f"Create{what}JobDefinition": partial(create_definition, what) for what in TYPES},
-    **{f"Describe{what}JobDefinition": partial(describe_definition, what) for what in TYPES},
-    **{f"List{what}JobDefinitions": partial(list_definitions, what) for what in TYPES},
-    **{f"Delete{what}JobDefinition": partial(delete_definition, what) for what in TYPES},
+    **{f"Create{what}JobDefinition": partial(create_definition, what) for what in _TYPES},
+    **{f"Describe{what}JobDefinition": partial(describe_definition, what) for what in _TYPES},
+    **{f"List{what}JobDefinitions": partial(list_definitions, what) for what in _TYPES},
+    **{f"Delete{what}JobDefinition": partial(delete_definition, what) for what in _TYPES},
     "CreateMonitoringSchedule": create_schedule,
     "UpdateMonitoringSchedule": update_schedule,
     "DescribeMonitoringSchedule": describe_schedule,

@@ -7,7 +7,6 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy.html (cros
 """
 
 import json
-import re
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
@@ -15,7 +14,7 @@ from ministack.core.responses import get_account_id, get_region
 from mlops_local import runners
 from mlops_local.iam import authorization, owner_policies, role_sessions
 from mlops_local.iam.request import Call
-from mlops_local.sagemaker import resource_store, status_events
+from mlops_local.sagemaker import foreign_images, resource_store, status_events
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, conflict, validation
 from mlops_local.saved_state import kept_stores
 
@@ -28,7 +27,6 @@ _CHANGEABLE = (
     "ModelCard",
     "ModelLifeCycle",
 )
-_ECR = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[^/]+/(?P<name>[^@:]+)")
 _TOKENS: dict[tuple[str, str], str] = kept_stores.keep(__name__, "_TOKENS", {})
 POLICY_CHARACTERS = 20480
 _POLICY = "ResourcePolicy"  # member of a group's record that Describe does not return
@@ -49,12 +47,6 @@ def describe_group(request: Record) -> Record:
     return resource_store.get(
         "ModelPackageGroup", resource_store.name_of("ModelPackageGroup", request["ModelPackageGroupName"])
     )
-
-
-def list_groups(request: Record) -> Record:
-    """ListModelPackageGroups."""
-    rows = resource_store.store().records["ModelPackageGroup"].values()
-    return resource_store.listing("ListModelPackageGroups", request, rows, status=None, descending=False)
 
 
 def delete_group(request: Record) -> Record:
@@ -137,7 +129,7 @@ def list_packages(request: Record) -> Record:
         rows = []  # the API's default: unversioned packages only, which do not exist here
     wanted = request.get("ModelApprovalStatus")
     rows = [row for row in rows if wanted is None or row["ModelApprovalStatus"] == wanted]
-    return resource_store.listing("ListModelPackages", request, rows, status="ModelPackageStatus", descending=False)
+    return resource_store.listing("ListModelPackages", request, rows, descending=False)
 
 
 def update_package(request: Record) -> Record:
@@ -213,10 +205,9 @@ def _check_caller(container: Record) -> None:
         ServiceError: ``ValidationException`` with the missing permission.
     """
     # claim: registering-reads-image-and-artifact
-    key, image = authorization.caller_key(), _ECR.match(container["Image"])
+    key, repository = authorization.caller_key(), foreign_images.repository_arn(container["Image"])
     try:
-        if image is not None:
-            repository = f"arn:aws:ecr:{image['region']}:{image['account']}:repository/{image['name']}"
+        if repository is not None:
             for action in ("ecr:BatchGetImage", "ecr:DescribeImages"):
                 authorization.require(key, action, repository)
         url = container.get("ModelDataUrl")

@@ -27,7 +27,7 @@ def create(request: Record) -> Record:
     Identity(request["RoleArn"], resource_store.arn("ProcessingJob", name)).check()
     record = {k: v for k, v in request.items() if k != "Tags"} | {"ProcessingJobStatus": "InProgress"}
     record = resource_store.add("ProcessingJob", name, record, request.get("Tags"))
-    status_events.processing_job(record)
+    status_events.state_change("ProcessingJob", record)
     job = Job(
         kind="ProcessingJob",
         record=record,
@@ -37,24 +37,15 @@ def create(request: Record) -> Record:
         given=request.get("Environment", {}),
         isolated=request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False),
     )
-    container_processes.submit(job, _work, _fail)
+    container_processes.submit(job, _work, fail)
     return {"ProcessingJobArn": record["ProcessingJobArn"]}
-
-
-def describe(request: Record) -> Record:
-    """DescribeProcessingJob."""
-    return resource_store.get("ProcessingJob", request["ProcessingJobName"])
-
-
-def list_(request: Record) -> Record:
-    """ListProcessingJobs."""
-    rows = resource_store.store().records["ProcessingJob"].values()
-    return resource_store.listing("ListProcessingJobs", request, rows, status="ProcessingJobStatus", descending=False)
 
 
 def stop(request: Record) -> Record:
     """StopProcessingJob."""
-    status_events.processing_job(container_processes.request_stop("ProcessingJob", request["ProcessingJobName"]))
+    status_events.state_change(
+        "ProcessingJob", container_processes.request_stop("ProcessingJob", request["ProcessingJobName"])
+    )
     return {}
 
 
@@ -98,19 +89,15 @@ def _work(job: Job) -> None:
     )
     resource_store.update(record, ExitMessage=container_processes.message(job, "message"))
     if end is End.EXITED and code != 0:
-        _fail(record, f"AlgorithmError: See job logs for more information, exit code: {code}")
+        fail(record, f"AlgorithmError: See job logs for more information, exit code: {code}")
         return
     _upload(job)
     _publish(job)
     _finish(record, "Completed" if end is End.EXITED else "Stopped")
 
 
-def interrupt(record: Record, reason: str) -> None:
-    """End a job whose process ended with the embedded cloud."""
-    _fail(record, reason)
-
-
-def _fail(record: Record, reason: str) -> None:
+def fail(record: Record, reason: str) -> None:
+    """End a job that failed, also one whose process ended with the embedded cloud."""
     _finish(record, "Failed", reason)
 
 
@@ -180,4 +167,4 @@ def _finish(record: Record, status: str, reason: str | None = None) -> None:
         resource_store.update(
             record, ProcessingJobStatus=status, ProcessingEndTime=clock.utcnow(), FailureReason=reason
         )
-    status_events.processing_job(record)
+    status_events.state_change("ProcessingJob", record)

@@ -218,17 +218,33 @@ def set_tags(identity: str, tags: Iterable[dict[str, str]]) -> None:
         store().tags.setdefault(identity, {}).update({tag["Key"]: tag["Value"] for tag in tags})
 
 
-def listing(name: str, request: Record, rows: Iterable[Record], *, status: str | None, descending: bool) -> Record:
+def describe(kind: str, request: Record) -> Record:
+    """Serve the Describe operation of a kind."""
+    return get(kind, request[KINDS[kind].name])
+
+
+def list_all(kind: str, request: Record, *, descending: bool) -> Record:
+    """Serve the List operation of a kind without filters of its own."""
+    return listing(f"List{kind}s", request, store().records[kind].values(), descending=descending)
+
+
+def delete(kind: str, request: Record) -> Record:
+    """Serve the Delete operation of a kind."""
+    remove(kind, request[KINDS[kind].name])
+    return {}
+
+
+def listing(name: str, request: Record, rows: Iterable[Record], *, descending: bool) -> Record:
     """Return the response of a List operation: common filters, sort orders and pagination.
 
     Args:
         name: The operation; its output shape determines the summary's members.
         request: The request.
         rows: Records of the kind, after the operation's own filters.
-        status: Member that ``StatusEquals`` compares. Default: none, for kinds without a status.
         descending: Default sort order, as documented for ``SortOrder`` in botocore.
     """
-    kind = KINDS[name.removeprefix("List").removesuffix("s")]
+    listed = name.removeprefix("List").removesuffix("s")
+    kind, status = KINDS[listed], f"{listed}Status"
     found = [row for row in rows if _selected(row, request, kind, status)]
     by = {"Name": kind.name, "Status": status, "CreationTime": "CreationTime", "LastModifiedTime": "LastModifiedTime"}
     wanted = request.get("SortBy", "CreationTime")
@@ -253,7 +269,7 @@ def listing(name: str, request: Record, rows: Iterable[Record], *, status: str |
     return result
 
 
-def _selected(row: Record, request: Record, kind: Kind, status: str | None) -> bool:
+def _selected(row: Record, request: Record, kind: Kind, status: str) -> bool:
     created, changed = row["CreationTime"].timestamp(), row["LastModifiedTime"].timestamp()
     checks: dict[str, Callable[[Any], bool]] = {
         "NameContains": lambda v: v.lower() in str(row[kind.name]).lower(),
@@ -261,7 +277,7 @@ def _selected(row: Record, request: Record, kind: Kind, status: str | None) -> b
         "CreationTimeBefore": lambda v: created <= v,
         "LastModifiedTimeAfter": lambda v: changed >= v,
         "LastModifiedTimeBefore": lambda v: changed <= v,
-        "StatusEquals": lambda v: status is not None and row[status] == v,
+        "StatusEquals": lambda v: row[status] == v,
     }
     return all(check(request[name]) for name, check in checks.items() if name in request)
 

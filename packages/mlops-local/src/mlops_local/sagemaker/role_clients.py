@@ -174,7 +174,7 @@ def upload(folder: Path, uri: str, role: Identity, key: str | None) -> None:
     client = role.client("s3")
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = "/".join(part for part in (prefix.rstrip("/"), path.relative_to(folder).as_posix()) if part)
-        client.upload_file(str(path), bucket, name, ExtraArgs=_encryption(key))
+        client.upload_file(str(path), bucket, name, ExtraArgs=encryption(key))
 
 
 def upload_archive(folder: Path, uri: str, role: Identity, key: str | None) -> None:
@@ -188,7 +188,7 @@ def upload_archive(folder: Path, uri: str, role: Identity, key: str | None) -> N
         for path in sorted(folder.rglob("*")):
             tar.add(path, arcname=path.relative_to(folder).as_posix(), recursive=False, filter=_plain)
     bucket, name = split(uri)
-    role.client("s3").upload_file(str(archive), bucket, name, ExtraArgs=_encryption(key))
+    role.client("s3").upload_file(str(archive), bucket, name, ExtraArgs=encryption(key))
     archive.unlink()
 
 
@@ -198,5 +198,6 @@ def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
     return info
 
 
-def _encryption(key: str | None) -> dict[str, str]:
+def encryption(key: str | None) -> dict[str, str]:
+    """Return the arguments with which S3 encrypts an object by a KMS key; empty without one."""
     return {} if key is None else {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}

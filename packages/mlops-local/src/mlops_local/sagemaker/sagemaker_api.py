@@ -79,36 +79,33 @@ responses._WIRE_CT_SUCCESS_OVERRIDE["sagemaker"] = "application/json"
 LOGGER = logging.getLogger(__name__)
 Response = tuple[int, dict[str, str], bytes]
 
+_JOBS = ("TrainingJob", "ProcessingJob", "TransformJob")
 OPERATIONS: Mapping[str, Callable[[Record], Record]] = {
+    **{f"Describe{kind}": partial(resource_store.describe, kind) for kind in ("Model", "EndpointConfig", *_JOBS)},
+    **{
+        f"List{kind}s": partial(resource_store.list_all, kind, descending=True)
+        for kind in ("Model", "EndpointConfig", "Endpoint", "TransformJob")
+    },
+    **{
+        f"List{kind}s": partial(resource_store.list_all, kind, descending=False)
+        for kind in ("TrainingJob", "ProcessingJob", "ModelPackageGroup")
+    },
+    **{f"Delete{kind}": partial(resource_store.delete, kind) for kind in ("Model", "EndpointConfig")},
     "CreateModel": endpoint_configs.create_model,
-    "DescribeModel": endpoint_configs.describe_model,
-    "ListModels": endpoint_configs.list_models,
-    "DeleteModel": endpoint_configs.delete_model,
     "CreateEndpointConfig": endpoint_configs.create_config,
-    "DescribeEndpointConfig": endpoint_configs.describe_config,
-    "ListEndpointConfigs": endpoint_configs.list_configs,
-    "DeleteEndpointConfig": endpoint_configs.delete_config,
     "CreateEndpoint": endpoints.create,
     "DescribeEndpoint": endpoints.describe,
-    "ListEndpoints": endpoints.list_,
     "DeleteEndpoint": endpoints.delete,
     "UpdateEndpoint": endpoint_updates.update,
     "UpdateEndpointWeightsAndCapacities": endpoints.update_weights,
     "CreateTrainingJob": training_jobs.create,
-    "DescribeTrainingJob": training_jobs.describe,
-    "ListTrainingJobs": training_jobs.list_,
     "StopTrainingJob": training_jobs.stop,
     "CreateProcessingJob": processing_jobs.create,
-    "DescribeProcessingJob": processing_jobs.describe,
-    "ListProcessingJobs": processing_jobs.list_,
     "StopProcessingJob": processing_jobs.stop,
     "CreateTransformJob": transform_jobs.create,
-    "DescribeTransformJob": transform_jobs.describe,
-    "ListTransformJobs": transform_jobs.list_,
     "StopTransformJob": transform_jobs.stop,
     "CreateModelPackageGroup": package_versions.create_group,
     "DescribeModelPackageGroup": package_versions.describe_group,
-    "ListModelPackageGroups": package_versions.list_groups,
     "DeleteModelPackageGroup": package_versions.delete_group,
     "PutModelPackageGroupPolicy": package_versions.put_group_policy,
     "GetModelPackageGroupPolicy": package_versions.get_group_policy,
@@ -118,27 +115,12 @@ OPERATIONS: Mapping[str, Callable[[Record], Record]] = {
     "ListModelPackages": package_versions.list_packages,
     "UpdateModelPackage": package_versions.update_package,
     "DeleteModelPackage": package_versions.delete_package,
-    "CreateArtifact": lineage_store.create_artifact,
-    "DescribeArtifact": lineage_store.describe_artifact,
-    "ListArtifacts": lineage_store.list_artifacts,
-    "DeleteArtifact": lineage_store.delete_artifact,
-    "CreateAction": lineage_store.create_action,
-    "DescribeAction": lineage_store.describe_action,
-    "ListActions": lineage_store.list_actions,
-    "DeleteAction": lineage_store.delete_action,
-    "CreateContext": lineage_store.create_context,
-    "DescribeContext": lineage_store.describe_context,
-    "ListContexts": lineage_store.list_contexts,
-    "DeleteContext": lineage_store.delete_context,
-    "AddAssociation": lineage_store.add_association,
-    "ListAssociations": lineage_store.list_associations,
-    "DeleteAssociation": lineage_store.delete_association,
+    **lineage_store.OPERATIONS,
     **monitoring_schedules.OPERATIONS,
     "AddTags": add,
     "ListTags": list_,
     "DeleteTags": delete,
 }
-
 # operations on an existing endpoint
 _OF_ENDPOINTS = ("DescribeEndpoint", "UpdateEndpoint", "UpdateEndpointWeightsAndCapacities", "DeleteEndpoint")
 _INVOCATIONS = re.compile(r"/endpoints/([^/]+)/(async-)?invocations")

@@ -7,9 +7,8 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable
 from functools import partial
-from typing import Any, ParamSpec
+from typing import Any
 
 from ministack.services.cloudformation import provisioners
 
@@ -18,7 +17,6 @@ from mlops_local.sagemaker import monitoring_schedules, resource_store, sagemake
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, from_text, operation
 from mlops_local.stacks import resource_types
 
-P = ParamSpec("P")
 Created = tuple[str, dict[str, Any]]
 
 _POLICY = "ModelPackageGroupPolicy"
@@ -64,13 +62,13 @@ def _create(kind: str, logical_id: str, properties: Record, stack: str) -> Creat
     spec = resource_store.KINDS[kind]
     request = {k: v for k, v in _typed(f"Create{kind}", properties).items() if k not in _UPDATE_ONLY}
     request.setdefault(spec.name, _generated(stack, logical_id))
-    _handled(sagemaker_api.call, f"Create{kind}", request)
+    _call(f"Create{kind}", request)
     name = request[spec.name]
     if _POLICY in properties:
         try:
             _put_policy(name, properties[_POLICY])
         except ValueError:
-            _handled(sagemaker_api.call, f"Delete{kind}", {spec.name: name})
+            _call(f"Delete{kind}", {spec.name: name})
             raise
     if kind == "Endpoint":
         _settle(name)
@@ -102,10 +100,10 @@ def _update(  # noqa: PLR0917 - MiniStack's own signature
         if _POLICY in new:
             _put_policy(name, new[_POLICY])
         else:
-            _handled(sagemaker_api.call, "DeleteModelPackageGroupPolicy", {spec.name: name})
+            _call("DeleteModelPackageGroupPolicy", {spec.name: name})
     if kind == "Endpoint" and changed - {"Tags"}:
         request = {k: v for k, v in _typed("UpdateEndpoint", new).items() if k not in ("Tags", spec.name)}
-        _handled(sagemaker_api.call, "UpdateEndpoint", request | {spec.name: name})
+        _call("UpdateEndpoint", request | {spec.name: name})
         _settle(name)
         described = resource_store.get(kind, name)
         if (
@@ -115,7 +113,7 @@ def _update(  # noqa: PLR0917 - MiniStack's own signature
             raise ValueError(f'Resource handler returned message: "the update of endpoint {name} was rolled back"')
     if kind == "MonitoringSchedule" and changed - {"Tags"}:
         request = {k: v for k, v in _typed("UpdateMonitoringSchedule", new).items() if k != "Tags"}
-        _handled(sagemaker_api.call, "UpdateMonitoringSchedule", request | {spec.name: name})
+        _call("UpdateMonitoringSchedule", request | {spec.name: name})
     return _created(kind, name)
 
 
@@ -127,9 +125,9 @@ def _delete(kind: str, physical_id: str, properties: Record) -> None:
     if kind == "Endpoint":
         _settle(name)
     if kind == "MonitoringSchedule":  # SageMaker does not delete it while an execution runs
-        _handled(sagemaker_api.call, "StopMonitoringSchedule", {spec.name: name})
+        _call("StopMonitoringSchedule", {spec.name: name})
         monitoring_schedules.wait_for(name)
-    _handled(sagemaker_api.call, f"Delete{kind}", {spec.name: name})
+    _call(f"Delete{kind}", {spec.name: name})
     pause = threading.Event()
     while name in resource_store.store().records[kind]:
         pause.wait(_LOOK)
@@ -139,7 +137,7 @@ def _put_policy(group: str, policy: Any) -> None:
     # claim: groups-have-resource-policies
     text = policy if isinstance(policy, str) else json.dumps(policy, separators=(",", ":"))
     request = {"ModelPackageGroupName": group, "ResourcePolicy": text}
-    _handled(sagemaker_api.call, "PutModelPackageGroupPolicy", request)
+    _call("PutModelPackageGroupPolicy", request)
 
 
 def _typed(name: str, properties: Record) -> Record:
@@ -165,15 +163,15 @@ def _settle(name: str) -> None:
 def _retag(arn: str, old: list[Record], new: list[Record]) -> None:
     removed = sorted({tag["Key"] for tag in old} - {tag["Key"] for tag in new})
     if removed:
-        _handled(sagemaker_api.call, "DeleteTags", {"ResourceArn": arn, "TagKeys": removed})
+        _call("DeleteTags", {"ResourceArn": arn, "TagKeys": removed})
     if new:
-        _handled(sagemaker_api.call, "AddTags", {"ResourceArn": arn, "Tags": new})
+        _call("AddTags", {"ResourceArn": arn, "Tags": new})
 
 
-def _handled(work: Callable[P, Record], *args: P.args, **kwargs: P.kwargs) -> Record:
+def _call(name: str, request: Record) -> Record:
     # claim: resource-fails-with-the-services-reason
     try:
-        return work(*args, **kwargs)
+        return sagemaker_api.call(name, request)
     except ServiceError as error:
         raise ValueError(f'Resource handler returned message: "{error.message}"') from error
 

@@ -19,24 +19,9 @@ from mlops_local.sagemaker.api_shapes import Record, output_shape, wire
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
-def training_job(record: Record) -> None:
-    """Send "SageMaker Training Job State Change"."""
-    _send("SageMaker Training Job State Change", "TrainingJob", record, _milliseconds)
-
-
-def processing_job(record: Record) -> None:
-    """Send "SageMaker Processing Job State Change"."""
-    _send("SageMaker Processing Job State Change", "ProcessingJob", record, _milliseconds)
-
-
-def transform_job(record: Record) -> None:
-    """Send "SageMaker Transform Job State Change"."""
-    _send("SageMaker Transform Job State Change", "TransformJob", record, _milliseconds)
-
-
-def endpoint(record: Record) -> None:
-    """Send "SageMaker Endpoint State Change"."""
-    _send("SageMaker Endpoint State Change", "Endpoint", record, _milliseconds)
+def state_change(kind: str, record: Record) -> None:
+    """Send the event of a job or an endpoint, such as "SageMaker Training Job State Change"."""
+    _send(f"SageMaker {_WORDS.sub(' ', kind)} State Change", kind, record, _milliseconds)
 
 
 def deployment(record: Record) -> None:

@@ -162,19 +162,6 @@ def billable(record: Record, seconds: int) -> int:
     return max(1, round(seconds * _BILLED)) if record["EnableManagedSpotTraining"] else seconds
 
 
-def running(job: Job) -> None:
-    """Allow interruptions of a spot job from now on."""
-    if job.record["EnableManagedSpotTraining"]:
-        with _LOCK:
-            _RUNNING[job.name] = job
-
-
-def ended(job: Job) -> None:
-    """Disallow interruptions of a job that has ended."""
-    with _LOCK:
-        _RUNNING.pop(job.name, None)
-
-
 def control(method: str, body: bytes) -> tuple[int, dict[str, object]]:
     """Serve ``/_mlops/interruptions``: POST of ``training_job``."""
     if method != "POST":
@@ -226,19 +213,8 @@ def create(request: Record) -> Record:
         isolated=record["EnableNetworkIsolation"],
         patience=float(request.get("StoppingCondition", {}).get("MaxWaitTimeInSeconds", "inf")),
     )
-    container_processes.submit(job, _work, _fail)
+    container_processes.submit(job, _work, fail)
     return {"TrainingJobArn": record["TrainingJobArn"]}
-
-
-def describe(request: Record) -> Record:
-    """DescribeTrainingJob."""
-    return resource_store.get("TrainingJob", request["TrainingJobName"])
-
-
-def list_(request: Record) -> Record:
-    """ListTrainingJobs."""
-    rows = resource_store.store().records["TrainingJob"].values()
-    return resource_store.listing("ListTrainingJobs", request, rows, status="TrainingJobStatus", descending=False)
 
 
 def stop(request: Record) -> Record:
@@ -305,7 +281,7 @@ def _work(job: Job) -> None:
     _upload(job, end, code)
     if end is End.EXITED and code != 0:
         failure = container_processes.message(job, "failure")
-        _fail(record, f"AlgorithmError: {'' if failure is None else failure}, exit code: {code}")
+        fail(record, f"AlgorithmError: {'' if failure is None else failure}, exit code: {code}")
     elif end is End.EXITED:
         _finish(record, "Completed", "Completed")
     else:
@@ -322,19 +298,18 @@ def _train(job: Job) -> tuple[End, int]:
             resource_store.update(record, TrainingStartTime=clock.utcnow())
         if not job.is_stopping:
             _enter(record, "Training")
-        running(job)
+        if record["EnableManagedSpotTraining"]:
+            with _LOCK:
+                _RUNNING[job.name] = job  # from now on it may be interrupted
         try:
             return container_processes.run(job, env)
         finally:
-            ended(job)
+            with _LOCK:
+                _RUNNING.pop(job.name, None)
 
 
-def interrupt(record: Record, reason: str) -> None:
-    """End a job whose process ended with the embedded cloud."""
-    _fail(record, reason)
-
-
-def _fail(record: Record, reason: str) -> None:
+def fail(record: Record, reason: str) -> None:
+    """End a job that failed, also one whose process ended with the embedded cloud."""
     _finish(record, "Failed", "Failed", reason)
 
 
@@ -419,7 +394,7 @@ def _enter(record: Record, status: str) -> None:
             passed[-1].setdefault("EndTime", now)
         step = {"Status": status, "StartTime": now, "StatusMessage": _TRANSITIONS[status]}
         resource_store.update(record, SecondaryStatus=status, SecondaryStatusTransitions=[*passed, step])
-    status_events.training_job(record)
+    status_events.state_change("TrainingJob", record)
 
 
 def _finish(record: Record, status: str, secondary: str, reason: str | None = None) -> None:

@@ -13,8 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlops_local import clock
-from mlops_local.sagemaker import container_processes, endpoint_configs, fleets, resource_store, role_clients
-from mlops_local.sagemaker import status_events as events
+from mlops_local.sagemaker import (
+    container_processes,
+    endpoint_configs,
+    fleets,
+    resource_store,
+    role_clients,
+    status_events,
+)
 from mlops_local.sagemaker.api_shapes import Record, validation
 from mlops_local.sagemaker.container_processes import JobError
 from mlops_local.sagemaker.fleets import FleetError, Server
@@ -82,30 +88,19 @@ def create(request: Record) -> Record:
     endpoint_configs.identity(model).check()
     record = {k: v for k, v in request.items() if k != "Tags"} | {"TransformJobStatus": "InProgress"}
     record = resource_store.add("TransformJob", name, record, request.get("Tags"))
-    events.transform_job(record)
+    status_events.state_change("TransformJob", record)
     job = _Transform(record, model)
     with resource_store.LOCK:
         _RUNNING[record["TransformJobArn"]] = job
-    container_processes.submit(job, _work, _fail)
+    container_processes.submit(job, _work, fail)
     return {"TransformJobArn": record["TransformJobArn"]}
-
-
-def describe(request: Record) -> Record:
-    """DescribeTransformJob."""
-    return resource_store.get("TransformJob", request["TransformJobName"])
-
-
-def list_(request: Record) -> Record:
-    """ListTransformJobs."""
-    rows = resource_store.store().records["TransformJob"].values()
-    return resource_store.listing("ListTransformJobs", request, rows, status="TransformJobStatus", descending=True)
 
 
 def stop(request: Record) -> Record:
     """StopTransformJob."""
     # claim: transform-that-is-stopped-stores-nothing
     record = container_processes.request_stop("TransformJob", request["TransformJobName"])
-    events.transform_job(record)
+    status_events.state_change("TransformJob", record)
     job = _RUNNING.get(record["TransformJobArn"])
     if job is not None:
         job.end()
@@ -315,12 +310,8 @@ def _upload(job: _Transform, answers: Mapping[str, bytes]) -> None:
         raise container_processes.failed_transfer("Output upload", error) from error
 
 
-def interrupt(record: Record, reason: str) -> None:
-    """End a job whose process ended with the embedded cloud."""
-    _fail(record, reason)
-
-
-def _fail(record: Record, reason: str) -> None:
+def fail(record: Record, reason: str) -> None:
+    """End a job that failed, also one whose process ended with the embedded cloud."""
     _finish(record, "Failed", reason)
 
 
@@ -328,4 +319,4 @@ def _finish(record: Record, status: str, reason: str | None = None) -> None:
     with resource_store.LOCK:
         ended = {"TransformJobStatus": status, "TransformEndTime": clock.utcnow(), "FailureReason": reason}
         resource_store.update(record, **ended)
-    events.transform_job(record)
+    status_events.state_change("TransformJob", record)

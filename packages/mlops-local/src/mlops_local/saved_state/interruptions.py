@@ -29,9 +29,9 @@ LOGGER = logging.getLogger(__name__)
 REASON = endpoint_restarts.STOPPED
 ERROR = "EmbeddedCloud.Stopped"
 _JOBS: dict[str, tuple[str, Callable[[Record, str], None]]] = {
-    "TrainingJob": ("training job", training_jobs.interrupt),
-    "ProcessingJob": ("processing job", processing_jobs.interrupt),
-    "TransformJob": ("transform job", transform_jobs.interrupt),
+    "TrainingJob": ("training job", training_jobs.fail),
+    "ProcessingJob": ("processing job", processing_jobs.fail),
+    "TransformJob": ("transform job", transform_jobs.fail),
 }
 # status of a stack whose operation was interrupted: an updated stack accepts the next update
 _STACKS = {
