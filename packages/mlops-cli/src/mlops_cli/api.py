@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlops_cli.answers import AsJson, answer
-from mlops_cli.aws_account import UserError, VerdictError, shown
+from mlops_cli.aws_account import UserError, VerdictError, shown, writing
 from mlops_cli.stacks import App, synthesize_app
 from mlops_runtime.inference_api.open_api import METADATA, open_api
 from mlops_runtime.inference_api.request_promise import (
@@ -86,10 +86,8 @@ def export(
     if name not in found:
         raise UserError(f"the app has no InferenceApi of unit {name!r}; it has APIs of: {names}")
     document = open_api(found[name])
-    try:
+    with writing(output, "give another file with --output"):
         output.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror}; give another file with --output") from error
     paths = sorted(document["paths"])
     answer({"file": str(output), "unit": name, "paths": paths}, f"wrote {output}: {len(paths)} paths", as_json=as_json)
 

@@ -68,6 +68,15 @@ def shown(*kinds: type[Exception]) -> Iterator[None]:
         raise UserError(str(error)) from error
 
 
+@contextmanager
+def writing(path: Path, fix: str = "give another --output") -> Iterator[None]:
+    """Convert a failure to write a file to a :class:`UserError` with the fix."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; {fix}") from error
+
+
 class Account(CloudConnection):
     """The AWS account or embedded cloud that a command calls."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlops_cli.answers import AsJson, answer, print_json, print_table
-from mlops_cli.aws_account import Profile, UserError
+from mlops_cli.aws_account import Profile, UserError, writing
 from mlops_cli.feature_location import LOCK_FILE, Folder, Place, Unit, load_groups, opened, package_groups, table_of
 from mlops_cli.local import Home
 from mlops_runtime.contracts import to_dict
@@ -80,9 +80,9 @@ def show(
     if facts is None:
         raise UserError(f"table {table} is not a feature table; list feature tables with: mlops features list")
     if as_json:
-        shown = _as_json(found, facts) | {"columns": _plain(facts.columns), "snapshots": _plain(facts.snapshots)}
-        used = [{"id": each.id, "name": each.name, "reads": _plain(each.reads)} for each in found.users(table)]
-        print_json(shown | {"schemas": _plain(facts.schemas), "used_by": used})
+        shown = _as_json(found, facts) | {"columns": to_dict(facts.columns), "snapshots": to_dict(facts.snapshots)}
+        used = [{"id": each.id, "name": each.name, "reads": to_dict(each.reads)} for each in found.users(table)]
+        print_json(shown | {"schemas": to_dict(facts.schemas), "used_by": used})
         return
     typer.echo(f"{facts.table}, owned by {facts.owner or 'unknown'}: {facts.rows:,} rows, {facts.partition}")
     typer.echo(f"a value is valid {facts.ttl}; newest event {_age(facts) or facts.note}")
@@ -142,7 +142,7 @@ def who_used(
             raise UserError(f"{table} has no column {column!r}, it has {', '.join(there)}")
         found: tuple[Use, ...] = place.client.who_used(table, snapshot=snapshot, column=column)
     if as_json:
-        print_json(_plain(found))
+        print_json(to_dict(found))
         return
     if not found:
         typer.echo(f"no training set used {table if column is None else f'{column} of {table}'}")
@@ -189,10 +189,8 @@ def catalog(
         models = () if place.aws is None else trained_packages(place.aws.client("sagemaker"), package_groups(place))
         found = _collected(place, declared=declared, lock=lock, models=models)
         text = render(found)
-    try:
+    with writing(output):
         output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror}; give another --output") from error
     counts = {"groups": len(found.groups), "training_sets": len(found.sets), "packages": len(found.models)}
     counted = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
     text = "\n".join([f"{output}: {counted}", *(f"problem: {problem}" for problem in found.problems)])
@@ -233,16 +231,12 @@ def _as_json(found: "Catalogue", group: "GroupFacts") -> dict[str, Any]:
         "version": group.version,
         "owner": group.owner,
         "rows": group.rows,
-        "newest_event": _plain(group.newest_event),
+        "newest_event": to_dict(group.newest_event),
         "age_seconds": None if group.age is None else int(group.age.total_seconds()),
         "snapshot_count": len(group.snapshots),
         "training_sets": len(found.users(group.table)),
         "note": group.note,
     }
-
-
-def _plain(value: object) -> Any:
-    return to_dict(value)
 
 
 def _age(group: "GroupFacts") -> str:

@@ -1,16 +1,15 @@
 """``mlops monitor``: reports of a monitor, explanations of features, replays, and metrics for Prometheus and Grafana."""
 
-import difflib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from botocore.exceptions import ClientError
 
 from mlops_cli import monitor_baseline, monitor_replay
 from mlops_cli.answers import AsJson, answer, optional_first, print_json
-from mlops_cli.aws_account import Profile, UserError, VerdictError
+from mlops_cli.aws_account import Profile, UserError, VerdictError, writing
 from mlops_cli.local import Home
 from mlops_cli.monitor_place import NEWEST, Endpoint, WindowEnd, watched
 from mlops_cli.monitor_tables import print_distribution, print_features, print_history
@@ -62,7 +61,7 @@ def report(
             _write(path, kept, found.archive.history(window_report, most=_HISTORY), records)
         is_violated = MonitorState.VIOLATION in monitor_states(window_report).values()
     if as_json:
-        print_json(_plain(window_report))
+        print_json(to_dict(window_report))
     else:
         for line in report_lines(window_report):
             typer.echo(line)
@@ -113,9 +112,9 @@ def explain(
         shown = {
             "endpoint": window_report.endpoint,
             "window_until": window_report.window_until,
-            "feature": _plain(drift),
+            "feature": to_dict(drift),
             "lines": lines,
-            "distribution": _plain(rows),
+            "distribution": to_dict(rows),
             "problem": "" if rows else short_flaw(kept.problem) or "its bins cannot be compared",
             "history": [
                 {"window_until": each.window_until, "psi": one.psi, "drifted": one.drifted} for each, one in past
@@ -177,10 +176,8 @@ def _write(path: Path, kept: "Kept", history: "Sequence[MonitorReport]", records
 
     window_report = kept.report
     text = page(window_report, baseline=kept.baseline, counts=kept.counts, history=history, records=records)
-    try:
+    with writing(path):
         path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; give another --output") from error
 
 
 def _feature(report: "MonitorReport", name: str) -> "FeatureDrift":
@@ -196,8 +193,7 @@ def _feature(report: "MonitorReport", name: str) -> "FeatureDrift":
             f"the window until {report.window_until} tested no feature, its drift is {report.drift.state.value}; "
             "name another with --window"
         )
-    near = difflib.get_close_matches(name, names, n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
+    meant = monitor_replay.meant(name, names)
     raise UserError(f"{report.endpoint} has no feature {name!r}, it has {', '.join(names)}{meant}")
 
 
@@ -205,7 +201,3 @@ def _rows(kept: "Kept", name: str) -> "tuple[CellRow, ...]":
     from mlops_runtime.monitor.page.drawings import distribution
 
     return () if kept.baseline is None or kept.counts is None else distribution(kept.baseline, kept.counts, name)
-
-
-def _plain(value: object) -> Any:
-    return to_dict(value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 
 from mlops_cli.answers import AsJson, print_json
-from mlops_cli.aws_account import Profile, UserError
+from mlops_cli.aws_account import Profile, UserError, writing
 from mlops_cli.local import Home
 from mlops_cli.monitor_place import NEWEST, Endpoint, watched
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
@@ -91,10 +91,8 @@ def baseline(
             raise UserError(
                 f"{error}; {len(keys)} objects were read, from {since:%Y-%m-%dT%H} to {until:%Y-%m-%dT%H}"
             ) from error
-    try:
+    with writing(output):
         output.write_bytes(canonical_json(made))
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror}; give another --output") from error
     shown = {
         "endpoint": newest.endpoint,
         "from": f"{since:%Y-%m-%dT%H}",

@@ -12,7 +12,7 @@ import typer
 
 from mlops_cli import monitor_baseline
 from mlops_cli.answers import AsJson, print_json, print_table
-from mlops_cli.aws_account import Profile, UserError
+from mlops_cli.aws_account import Profile, UserError, writing
 from mlops_cli.local import Home
 from mlops_cli.monitor_place import NEWEST, Endpoint, watched
 from mlops_runtime.contracts import to_dict
@@ -86,10 +86,8 @@ def replay(
     if start is None:
         replayed = replayed.from_the_first_call()
     if output is not None:
-        try:
+        with writing(output):
             output.write_text(json.dumps(_as_json(replayed), indent=2, sort_keys=True) + "\n", "utf-8")
-        except OSError as error:
-            raise UserError(f"cannot write {output}: {error.strerror}; give another --output") from error
     if as_json:
         print_json(_as_json(replayed))
     else:
@@ -236,7 +234,7 @@ def changed(spec: "MonitorSpec", settings: Sequence[str], baseline: "Baseline | 
         elif name in _NOT_REPLAYED:
             problems.append(f"{name} is not a threshold of drift, and counts do not contain it")
         elif name not in names:
-            problems.append(f"there is no threshold {name!r}, there are {', '.join(names)}{_meant(name, names)}")
+            problems.append(f"there is no threshold {name!r}, there are {', '.join(names)}{meant(name, names)}")
         elif name in values:
             problems.append(f"{name} must be set once, got {setting!r} too")
         else:
@@ -267,10 +265,11 @@ def _unknown(baseline: "Baseline", named: Mapping[str, Sequence[str]]) -> Iterat
     for setting, names in named.items():
         for name in names:
             if name not in there:
-                yield f"{setting}: the live model has no feature {name!r}, it has {', '.join(there)}{_meant(name, there)}"
+                yield f"{setting}: the live model has no feature {name!r}, it has {', '.join(there)}{meant(name, there)}"
 
 
-def _meant(name: str, names: Iterable[str]) -> str:
+def meant(name: str, names: Iterable[str]) -> str:
+    """Return a question about the name that is closest to an unknown one; an empty text if none is close."""
     near = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

@@ -301,83 +301,58 @@ def _identifier(one: "NamedResource", where: str) -> dict[str, str]:
     return {key: f"arn:aws:sagemaker:{where}:model-package-group/{one.name}" if one.type == _GROUP else one.name}
 
 
-def _call(service: str, operation: str, member: str) -> Look:
-    """Return a lookup by name that raises if the resource does not exist."""
+def _call(service: str, operation: str, **members: str) -> Look:
+    """Return a lookup that raises if the resource does not exist; members of the call may contain its name and place."""
 
     def look(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
-        del where
-        getattr(client(service), operation)(**{member: one.name})
+        parts = {"name": one.name, "parent": one.parent, "where": where, "account": where.split(":")[1]}
+        getattr(client(service), operation)(**{member: form.format(**parts) for member, form in members.items()})
         return True
 
     return look
 
 
-def _alarm(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
-    del where
+def _alarm(client: Callable[[str], Any], one: "NamedResource", _where: str) -> bool:
     found = client("cloudwatch").describe_alarms(AlarmNames=[one.name], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     return bool(found["MetricAlarms"] or found["CompositeAlarms"])
 
 
-def _rule(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
-    del where
+def _rule(client: Callable[[str], Any], one: "NamedResource", _where: str) -> bool:
     client("events").describe_rule(Name=one.name, **({"EventBusName": one.parent} if one.parent else {}))
     return True
 
 
-def _table(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
-    del where
-    client("glue").get_table(DatabaseName=one.parent, Name=one.name)
-    return True
-
-
-def _entry(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
-    del where
-    client("eks").describe_access_entry(clusterName=one.parent, principalArn=one.name)
-    return True
-
-
-def _log_group(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
-    del where
+def _log_group(client: Callable[[str], Any], one: "NamedResource", _where: str) -> bool:
     found = client("logs").describe_log_groups(logGroupNamePrefix=one.name)["logGroups"]
     return any(group["logGroupName"] == one.name for group in found)
-
-
-def _arn(service: str, operation: str, member: str, form: str) -> Look:
-    """Return a lookup by ARN that raises if the resource does not exist."""
-
-    def look(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
-        getattr(client(service), operation)(
-            **{member: form.format(where=where, account=where.split(":")[1], name=one.name)}
-        )
-        return True
-
-    return look
 
 
 _LOOKS: dict[str, Look] = {
     "AWS::CloudWatch::Alarm": _alarm,
     "AWS::CloudWatch::CompositeAlarm": _alarm,
-    "AWS::CloudWatch::Dashboard": _call("cloudwatch", "get_dashboard", "DashboardName"),
-    "AWS::DynamoDB::Table": _call("dynamodb", "describe_table", "TableName"),
-    "AWS::EKS::AccessEntry": _entry,
-    "AWS::Events::EventBus": _call("events", "describe_event_bus", "Name"),
+    "AWS::CloudWatch::Dashboard": _call("cloudwatch", "get_dashboard", DashboardName="{name}"),
+    "AWS::DynamoDB::Table": _call("dynamodb", "describe_table", TableName="{name}"),
+    "AWS::EKS::AccessEntry": _call("eks", "describe_access_entry", clusterName="{parent}", principalArn="{name}"),
+    "AWS::Events::EventBus": _call("events", "describe_event_bus", Name="{name}"),
     "AWS::Events::Rule": _rule,
-    "AWS::Glue::DataQualityRuleset": _call("glue", "get_data_quality_ruleset", "Name"),
-    "AWS::Glue::Database": _call("glue", "get_database", "Name"),
-    "AWS::Glue::Job": _call("glue", "get_job", "JobName"),
-    "AWS::Glue::Table": _table,
-    "AWS::IAM::ManagedPolicy": _arn("iam", "get_policy", "PolicyArn", "arn:aws:iam::{account}:policy/{name}"),
-    "AWS::IAM::Role": _call("iam", "get_role", "RoleName"),
-    "AWS::KMS::Alias": _call("kms", "describe_key", "KeyId"),
-    "AWS::Lambda::Function": _call("lambda", "get_function_configuration", "FunctionName"),
+    "AWS::Glue::DataQualityRuleset": _call("glue", "get_data_quality_ruleset", Name="{name}"),
+    "AWS::Glue::Database": _call("glue", "get_database", Name="{name}"),
+    "AWS::Glue::Job": _call("glue", "get_job", JobName="{name}"),
+    "AWS::Glue::Table": _call("glue", "get_table", DatabaseName="{parent}", Name="{name}"),
+    "AWS::IAM::ManagedPolicy": _call("iam", "get_policy", PolicyArn="arn:aws:iam::{account}:policy/{name}"),
+    "AWS::IAM::Role": _call("iam", "get_role", RoleName="{name}"),
+    "AWS::KMS::Alias": _call("kms", "describe_key", KeyId="{name}"),
+    "AWS::Lambda::Function": _call("lambda", "get_function_configuration", FunctionName="{name}"),
     "AWS::Logs::LogGroup": _log_group,
-    "AWS::S3::Bucket": _call("s3", "head_bucket", "Bucket"),
-    "AWS::SNS::Topic": _arn("sns", "get_topic_attributes", "TopicArn", "arn:aws:sns:{where}:{name}"),
-    "AWS::SQS::Queue": _call("sqs", "get_queue_url", "QueueName"),
-    "AWS::SSM::Parameter": _call("ssm", "get_parameter", "Name"),
-    "AWS::SageMaker::ModelPackageGroup": _call("sagemaker", "describe_model_package_group", "ModelPackageGroupName"),
-    "AWS::StepFunctions::StateMachine": _arn(
-        "stepfunctions", "describe_state_machine", "stateMachineArn", "arn:aws:states:{where}:stateMachine:{name}"
+    "AWS::S3::Bucket": _call("s3", "head_bucket", Bucket="{name}"),
+    "AWS::SNS::Topic": _call("sns", "get_topic_attributes", TopicArn="arn:aws:sns:{where}:{name}"),
+    "AWS::SQS::Queue": _call("sqs", "get_queue_url", QueueName="{name}"),
+    "AWS::SSM::Parameter": _call("ssm", "get_parameter", Name="{name}"),
+    "AWS::SageMaker::ModelPackageGroup": _call(
+        "sagemaker", "describe_model_package_group", ModelPackageGroupName="{name}"
+    ),
+    "AWS::StepFunctions::StateMachine": _call(
+        "stepfunctions", "describe_state_machine", stateMachineArn="arn:aws:states:{where}:stateMachine:{name}"
     ),
 }
 

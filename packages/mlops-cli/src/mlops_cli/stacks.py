@@ -101,17 +101,12 @@ def notices(folder: Path, stacks: Sequence[str] | None = None) -> Iterator[str]:
         folder: A cloud assembly, including its stages.
         stacks: Names of stacks. Default: all.
     """
-    for artifact_id, artifact in json.loads((folder / "manifest.json").read_text("utf-8")).get("artifacts", {}).items():
-        properties = artifact.get("properties", {})
-        if artifact["type"] == "cdk:cloud-assembly":
-            yield from notices(folder / properties["directoryName"], stacks)
-        if artifact["type"] != "aws:cloudformation:stack":
-            continue
-        if stacks and properties.get("stackName", artifact_id) not in stacks:
+    for name, place, artifact in _stack_artifacts(folder):
+        if stacks and name not in stacks:
             continue
         metadata = artifact.get("metadata", {})
         if "additionalMetadataFile" in artifact:  # written by newer CDK versions
-            metadata = {**metadata, **json.loads((folder / artifact["additionalMetadataFile"]).read_text("utf-8"))}
+            metadata = {**metadata, **json.loads((place / artifact["additionalMetadataFile"]).read_text("utf-8"))}
         for path, entries in metadata.items():
             for entry in entries:
                 if entry["type"] in _LEVELS:
@@ -135,29 +130,30 @@ def assembly_templates(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     Raises:
         UserError: If the folder has no assembly.
     """
+    for name, place, artifact in _stack_artifacts(folder):
+        yield name, json.loads((place / artifact["properties"]["templateFile"]).read_text("utf-8"))
+
+
+def assembly_places(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield each stack's name, account and Region, including stages; empty strings for environment-agnostic stacks."""
+    # https://docs.aws.amazon.com/cdk/v2/guide/environments.html
+    for name, _, artifact in _stack_artifacts(folder):
+        account, _, region = str(artifact["environment"]).removeprefix("aws://").partition("/")
+        account, region = ("" if each.startswith("unknown-") else each for each in (account, region))
+        yield name, account, region
+
+
+def _stack_artifacts(folder: Path) -> Iterator[tuple[str, Path, Mapping[str, Any]]]:
+    """Yield each stack's name, the folder of its files, and its artifact, including stages."""
     manifest = folder / "manifest.json"
     if not manifest.is_file():
         raise UserError(f"no cloud assembly in {str(folder)!r} (manifest.json is missing); run cdk synth")
     for artifact_id, artifact in json.loads(manifest.read_text("utf-8")).get("artifacts", {}).items():
         properties = artifact.get("properties", {})
         if artifact["type"] == "aws:cloudformation:stack":
-            name = properties.get("stackName", artifact_id)
-            yield name, json.loads((folder / properties["templateFile"]).read_text("utf-8"))
+            yield properties.get("stackName", artifact_id), folder, artifact
         elif artifact["type"] == "cdk:cloud-assembly":
-            yield from assembly_templates(folder / properties["directoryName"])
-
-
-def assembly_places(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield each stack's name, account and Region, including stages; empty strings for environment-agnostic stacks."""
-    # https://docs.aws.amazon.com/cdk/v2/guide/environments.html
-    for artifact_id, artifact in json.loads((folder / "manifest.json").read_text("utf-8")).get("artifacts", {}).items():
-        properties = artifact.get("properties", {})
-        if artifact["type"] == "aws:cloudformation:stack":
-            account, _, region = str(artifact["environment"]).removeprefix("aws://").partition("/")
-            known = ("" if each.startswith("unknown-") else each for each in (account, region))
-            yield properties.get("stackName", artifact_id), *known
-        elif artifact["type"] == "cdk:cloud-assembly":
-            yield from assembly_places(folder / properties["directoryName"])
+            yield from _stack_artifacts(folder / properties["directoryName"])
 
 
 def _run(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
