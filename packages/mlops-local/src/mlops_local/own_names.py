@@ -4,6 +4,7 @@ A name belongs to one resource. A wildcard name is stored, but does not route he
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ministack import app
@@ -57,7 +58,7 @@ def install() -> None:
     app._parse_cloudfront_dataplane_host = label
     v1._create_domain_name = checked
     handler = provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::DomainName"]
-    handler["update"] = _replacing(handler["update"])
+    handler["update"] = partial(_updated, handler["update"])
 
 
 def watch(watcher: Callable[[str], None]) -> None:
@@ -211,18 +212,14 @@ def _covers(certified: list[str], name: str) -> bool:
     return name in certified or f"*.{name.partition('.')[2]}" in certified
 
 
-def _replacing(update: Callable[..., Any]) -> Callable[..., Any]:
+def _updated(update: Callable[..., Any], physical_id: str, old: Any, new: Any, stack: str) -> Any:
     """Support updates of an existing domain name: MiniStack creates it again under the same name."""
-
-    def updated(physical_id: str, old: Any, new: Any, stack: str) -> Any:
-        if new.get("DomainName") != physical_id:
-            return update(physical_id, old, new, stack)
-        before = v1._domain_names.pop(physical_id, None)
-        try:
-            return update(physical_id, old, new, stack)
-        except Exception:
-            if before is not None:
-                v1._domain_names[physical_id] = before
-            raise
-
-    return updated
+    if new.get("DomainName") != physical_id:
+        return update(physical_id, old, new, stack)
+    before = v1._domain_names.pop(physical_id, None)
+    try:
+        return update(physical_id, old, new, stack)
+    except Exception:
+        if before is not None:
+            v1._domain_names[physical_id] = before
+        raise

@@ -6,6 +6,7 @@ every path belongs to the distribution, API or pool, and clients of other pools 
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ministack import app
@@ -24,44 +25,41 @@ _ENDS = tuple(f".{domain}" for domain in DOMAINS)
 
 def install() -> None:
     """Route every path at a page host to its distribution, API or pool, before Cognito's pages and services."""
-    app._handle_cognito_get_request = _elsewhere(app._handle_cognito_get_request)
-    app._handle_cognito_body_request = _elsewhere(app._handle_cognito_body_request)
-    app._handle_special_data_plane_request = _first(app._handle_special_data_plane_request)
+    app._handle_cognito_get_request = partial(_answered, app._handle_cognito_get_request)
+    app._handle_cognito_body_request = partial(_answered, app._handle_cognito_body_request)
+    app._handle_special_data_plane_request = partial(_answered_first, app._handle_special_data_plane_request)
 
 
-def _elsewhere(answer: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def answered(method: str, path: str, headers: Mapping[str, str], *rest: Any) -> Any:
-        # claim: pages-have-names
-        host = headers.get("host", "")
-        if is_distribution(host) or own_names.is_api(host):
-            return None
-        *body, query = rest
-        # the first of the two handlers is called before the body is read
-        return refusal(headers, query, body[0] if body else b"") or await answer(method, path, headers, *rest)
+async def _answered(
+    answer: Callable[..., Awaitable[Any]], method: str, path: str, headers: Mapping[str, str], *rest: Any
+) -> Any:
+    # claim: pages-have-names
+    host = headers.get("host", "")
+    if is_distribution(host) or own_names.is_api(host):
+        return None
+    *body, query = rest
+    # the first of the two handlers is called before the body is read
+    return refusal(headers, query, body[0] if body else b"") or await answer(method, path, headers, *rest)
 
-    return answered
 
-
-def _first(answer: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def answered(  # noqa: PLR0917 - MiniStack's own signature
-        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any], request_id: str,
-        raw_path: str | None = None, raw_query_string: str = "", client_ip: str = "127.0.0.1",
-    ) -> Any:  # fmt: skip
-        host = headers.get("host", "")
-        if is_distribution(host):
-            raw = path if raw_path is None else raw_path
-            return await app._handle_cloudfront_dataplane_request(
-                host, path, raw, raw_query_string, method, headers, body, query, client_ip
-            )
-        if own_names.is_api(host):
-            found = await app._handle_execute_api_request(
-                host, path, method, headers, body, query, raw_path=raw_path, raw_query_string=raw_query_string
-            )
-            # claim: apis-have-names-of-ones-own
-            return app._with_data_plane_headers(found or forbidden(), request_id, wildcard_cors=False)
-        return await answer(method, path, headers, body, query, request_id, raw_path, raw_query_string, client_ip)
-
-    return answered
+async def _answered_first(  # noqa: PLR0917 - MiniStack's own signature
+    answer: Callable[..., Awaitable[Any]], method: str, path: str, headers: dict[str, str], body: bytes,
+    query: dict[str, Any], request_id: str, raw_path: str | None = None, raw_query_string: str = "",
+    client_ip: str = "127.0.0.1",
+) -> Any:  # fmt: skip
+    host = headers.get("host", "")
+    if is_distribution(host):
+        raw = path if raw_path is None else raw_path
+        return await app._handle_cloudfront_dataplane_request(
+            host, path, raw, raw_query_string, method, headers, body, query, client_ip
+        )
+    if own_names.is_api(host):
+        found = await app._handle_execute_api_request(
+            host, path, method, headers, body, query, raw_path=raw_path, raw_query_string=raw_query_string
+        )
+        # claim: apis-have-names-of-ones-own
+        return app._with_data_plane_headers(found or forbidden(), request_id, wildcard_cors=False)
+    return await answer(method, path, headers, body, query, request_id, raw_path, raw_query_string, client_ip)
 
 
 def distributions() -> list[str]:

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import quote
@@ -44,37 +45,34 @@ _sessions: dict[str, BrowserSession] = kept_stores.leave(
 
 def install() -> None:
     """Add sessions to the pages."""
-    cognito.handle_oauth2_authorize = _authorizing(cognito.handle_oauth2_authorize)
-    cognito.handle_login_submit = _signing_in(cognito.handle_login_submit)
-    cognito.handle_logout = _signing_out(cognito.handle_logout)
+    cognito.handle_oauth2_authorize = partial(_authorized, cognito.handle_oauth2_authorize)
+    cognito.handle_login_submit = partial(_signed_in, cognito.handle_login_submit)
+    cognito.handle_logout = partial(_signed_out, cognito.handle_logout)
 
 
-def _authorizing(authorize: Any) -> Any:
-    def authorized(method: str, path: str, headers: Mapping[str, str], query: dict[str, Any]) -> Answer:
-        parameters = {name: cognito._qp(query, name) for name in query}
-        pool_id, pool, client = cognito._find_pool_by_client_id(parameters.get("client_id", ""))
-        if pool is not None and not (pool.get("Domain") or pool.get("CustomDomain")):
-            # claim: cognito-pages-need-a-domain
-            error: Answer = cognito._oauth2_error("invalid_request", f"{pool_id} has no domain, so it has no pages")
-            return error
-        found: Answer = authorize(method, path, headers, query)
-        if found[0] != 200 or pool is None or _MANAGED not in (pool.get("_managed_login_versions") or {}).values():
-            return found
-        if not is_branded(client):
-            # claim: cognito-managed-login-needs-a-branding
-            text = b"Login pages unavailable. Please contact an administrator."
-            return 403, {"Content-Type": "text/html; charset=utf-8"}, text
-        # claim: cognito-prompts
-        prompts, session = parameters.get("prompt", "").split(), _session(headers, pool_id)
-        if session is not None and "login" not in prompts:
-            return _code(parameters, session)
-        if "none" in prompts:
-            back = f"{parameters['redirect_uri']}?error=login_required"
-            state = f"&state={quote(parameters['state'])}" if "state" in parameters else ""
-            return 302, {"Location": back + state, "Cache-Control": "no-store"}, b""
+def _authorized(authorize: Any, method: str, path: str, headers: Mapping[str, str], query: dict[str, Any]) -> Answer:
+    parameters = {name: cognito._qp(query, name) for name in query}
+    pool_id, pool, client = cognito._find_pool_by_client_id(parameters.get("client_id", ""))
+    if pool is not None and not (pool.get("Domain") or pool.get("CustomDomain")):
+        # claim: cognito-pages-need-a-domain
+        error: Answer = cognito._oauth2_error("invalid_request", f"{pool_id} has no domain, so it has no pages")
+        return error
+    found: Answer = authorize(method, path, headers, query)
+    if found[0] != 200 or pool is None or _MANAGED not in (pool.get("_managed_login_versions") or {}).values():
         return found
-
-    return authorized
+    if not is_branded(client):
+        # claim: cognito-managed-login-needs-a-branding
+        text = b"Login pages unavailable. Please contact an administrator."
+        return 403, {"Content-Type": "text/html; charset=utf-8"}, text
+    # claim: cognito-prompts
+    prompts, session = parameters.get("prompt", "").split(), _session(headers, pool_id)
+    if session is not None and "login" not in prompts:
+        return _code(parameters, session)
+    if "none" in prompts:
+        back = f"{parameters['redirect_uri']}?error=login_required"
+        state = f"&state={quote(parameters['state'])}" if "state" in parameters else ""
+        return 302, {"Location": back + state, "Cache-Control": "no-store"}, b""
+    return found
 
 
 def _code(parameters: Mapping[str, str], session: BrowserSession) -> Answer:
@@ -89,38 +87,32 @@ def _code(parameters: Mapping[str, str], session: BrowserSession) -> Answer:
     return found
 
 
-def _signing_in(submit: Any) -> Any:
-    def signed_in(*request: Any) -> Answer:
-        found: Answer = submit(*request)
-        entry = _entry(found)
-        if entry is None:
-            return found
-        # claim: cognito-sessions-last-an-hour
-        for key in [key for key, each in list(_sessions.items()) if not each.is_valid()]:
-            _sessions.pop(key, None)
-        key, now = secrets.token_urlsafe(32), time.time()
-        # claim: cognito-keeps-the-time-of-the-sign-in
-        entry["auth_time"] = int(now)
-        _sessions[key] = BrowserSession(entry["pool_id"], entry["username"], now)
-        return found[0], {**found[1], "Set-Cookie": _cookie(key, _LASTS)}, found[2]
-
-    return signed_in
+def _signed_in(submit: Any, *request: Any) -> Answer:
+    found: Answer = submit(*request)
+    entry = _entry(found)
+    if entry is None:
+        return found
+    # claim: cognito-sessions-last-an-hour
+    for key in [key for key, each in list(_sessions.items()) if not each.is_valid()]:
+        _sessions.pop(key, None)
+    key, now = secrets.token_urlsafe(32), time.time()
+    # claim: cognito-keeps-the-time-of-the-sign-in
+    entry["auth_time"] = int(now)
+    _sessions[key] = BrowserSession(entry["pool_id"], entry["username"], now)
+    return found[0], {**found[1], "Set-Cookie": _cookie(key, _LASTS)}, found[2]
 
 
-def _signing_out(logout: Any) -> Any:
-    def signed_out(method: str, path: str, headers: Mapping[str, str], query: dict[str, Any]) -> Answer:
-        found: Answer = logout(method, path, headers, query)
-        if found[0] != 302:
-            return found
-        _, _, client = cognito._find_pool_by_client_id(cognito._qp(query, "client_id"))
-        if found[1]["Location"] not in client.get("LogoutURLs", []):
-            # claim: cognito-signs-out-to-registered-addresses
-            error: Answer = cognito._oauth2_error("invalid_request", "logout_uri is not allowed")
-            return error
-        _sessions.pop(_key(headers), None)
-        return found[0], {**found[1], "Set-Cookie": _cookie("", 0)}, found[2]
-
-    return signed_out
+def _signed_out(logout: Any, method: str, path: str, headers: Mapping[str, str], query: dict[str, Any]) -> Answer:
+    found: Answer = logout(method, path, headers, query)
+    if found[0] != 302:
+        return found
+    _, _, client = cognito._find_pool_by_client_id(cognito._qp(query, "client_id"))
+    if found[1]["Location"] not in client.get("LogoutURLs", []):
+        # claim: cognito-signs-out-to-registered-addresses
+        error: Answer = cognito._oauth2_error("invalid_request", "logout_uri is not allowed")
+        return error
+    _sessions.pop(_key(headers), None)
+    return found[0], {**found[1], "Set-Cookie": _cookie("", 0)}, found[2]
 
 
 def _entry(found: Answer) -> dict[str, Any] | None:

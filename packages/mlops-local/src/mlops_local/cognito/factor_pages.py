@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -43,7 +44,7 @@ _held: dict[str, _HeldSignIn] = kept_stores.leave(__name__, "_held", {}, why="fo
 
 def install() -> None:
     """Hold the response that MiniStack gives after the password alone."""
-    cognito.handle_login_submit = _submitting(cognito.handle_login_submit)
+    cognito.handle_login_submit = partial(_submitted, cognito.handle_login_submit)
 
 
 def issued_code(found: Answer) -> str:
@@ -59,35 +60,34 @@ def client_of(fields: Mapping[str, str]) -> str:
     return "" if held is None else str(held.entry["client_id"])
 
 
-def _submitting(submit: Any) -> Any:
-    def submitted(method: str, path: str, headers: Mapping[str, str], body: bytes, query: dict[str, Any]) -> Answer:
-        given = form(body)
-        if _FIELD in given:
-            return _answered(given)
-        found: Answer = submit(method, path, headers, body, query)
-        code = issued_code(found)
-        entry = cognito._authorization_codes.get(code)
-        if entry is None:
-            return found
-        pool = cognito._get_pool_unscoped(entry["pool_id"])
-        challenge = required_challenge(pool, pool["_users"][entry["username"]])
-        if challenge is None:
-            return found
-        # claim: cognito-pages-set-up-the-second-factor
-        del cognito._authorization_codes[code]
-        if challenge == SETUP and not takes_codes(pool):
-            refused: Answer = cognito._oauth2_error("access_denied", "The pool lets no one set up an authenticator app")
-            return refused
-        for key in [key for key, each in list(_held.items()) if each.expires < time.time()]:
-            _held.pop(key, None)
-        client = cognito._find_pool_by_client_id(entry["client_id"])[2]
-        expires = time.time() + 60 * int(client.get("AuthSessionValidity", 3))
-        token = secrets.token_urlsafe(24)
-        secret = base64.b32encode(secrets.token_bytes(20)).decode() if challenge == SETUP else ""
-        _held[token] = _HeldSignIn(code, entry, found, expires, secret)
-        return _page(token)
-
-    return submitted
+def _submitted(  # noqa: PLR0917 - MiniStack's own signature
+    submit: Any, method: str, path: str, headers: Mapping[str, str], body: bytes, query: dict[str, Any]
+) -> Answer:
+    given = form(body)
+    if _FIELD in given:
+        return _answered(given)
+    found: Answer = submit(method, path, headers, body, query)
+    code = issued_code(found)
+    entry = cognito._authorization_codes.get(code)
+    if entry is None:
+        return found
+    pool = cognito._get_pool_unscoped(entry["pool_id"])
+    challenge = required_challenge(pool, pool["_users"][entry["username"]])
+    if challenge is None:
+        return found
+    # claim: cognito-pages-set-up-the-second-factor
+    del cognito._authorization_codes[code]
+    if challenge == SETUP and not takes_codes(pool):
+        refused: Answer = cognito._oauth2_error("access_denied", "The pool lets no one set up an authenticator app")
+        return refused
+    for key in [key for key, each in list(_held.items()) if each.expires < time.time()]:
+        _held.pop(key, None)
+    client = cognito._find_pool_by_client_id(entry["client_id"])[2]
+    expires = time.time() + 60 * int(client.get("AuthSessionValidity", 3))
+    token = secrets.token_urlsafe(24)
+    secret = base64.b32encode(secrets.token_bytes(20)).decode() if challenge == SETUP else ""
+    _held[token] = _HeldSignIn(code, entry, found, expires, secret)
+    return _page(token)
 
 
 def _answered(given: Mapping[str, str]) -> Answer:

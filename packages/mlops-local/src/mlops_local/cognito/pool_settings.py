@@ -8,6 +8,7 @@ import json
 import secrets
 import string
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,27 +24,24 @@ _FIELD = "TemporaryPassword"
 
 def install() -> None:
     """Check each client, store its refresh token rotation, and generate passwords that administrators do not give."""
-    cognito._create_user_pool_client = _keeping(cognito._create_user_pool_client)
-    cognito._update_user_pool_client = _keeping(cognito._update_user_pool_client)
+    cognito._create_user_pool_client = partial(_written_client, cognito._create_user_pool_client)
+    cognito._update_user_pool_client = partial(_written_client, cognito._update_user_pool_client)
     provisioners._COGNITO_USER_POOL_CLIENT_UPDATABLE[ROTATION] = None
-    cognito._admin_create_user = _conforming(cognito._admin_create_user)
+    cognito._admin_create_user = partial(_created_user, cognito._admin_create_user)
 
 
-def _keeping(write: Any) -> Any:
-    def written(data: dict[str, Any]) -> Any:
-        problem = next(_problems(data), None)
-        if problem is not None:
-            # claim: cognito-rotates-without-refresh-flow
-            return error_response_json("InvalidParameterException", problem, 400)
-        answer = write(data)
-        if answer[0] != 200 or ROTATION not in data:
-            return answer
-        found = json.loads(answer[2])
-        client = cognito._find_pool_by_client_id(found["UserPoolClient"]["ClientId"])[2]
-        client[ROTATION] = found["UserPoolClient"][ROTATION] = data[ROTATION]
-        return answer[0], answer[1], json.dumps(found).encode()
-
-    return written
+def _written_client(write: Any, data: dict[str, Any]) -> Any:
+    problem = next(_problems(data), None)
+    if problem is not None:
+        # claim: cognito-rotates-without-refresh-flow
+        return error_response_json("InvalidParameterException", problem, 400)
+    answer = write(data)
+    if answer[0] != 200 or ROTATION not in data:
+        return answer
+    found = json.loads(answer[2])
+    client = cognito._find_pool_by_client_id(found["UserPoolClient"]["ClientId"])[2]
+    client[ROTATION] = found["UserPoolClient"][ROTATION] = data[ROTATION]
+    return answer[0], answer[1], json.dumps(found).encode()
 
 
 def _problems(data: Mapping[str, Any]) -> Iterator[str]:
@@ -60,17 +58,14 @@ def _problems(data: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{each} of {name} must be https, http://localhost or an app's own scheme, without a fragment"
 
 
-def _conforming(create: Any) -> Any:
-    def created(data: dict[str, Any]) -> Any:
-        pool, _ = cognito._resolve_pool(data.get("UserPoolId"))
-        if pool is None or data.get(_FIELD):
-            return create(data)
-        # claim: cognito-makes-temporary-passwords
-        policy = (pool.get("Policies") or {}).get("PasswordPolicy") or {}
-        made = cognito._generate_temp_password()  # contains each kind of character
-        made += "".join(
-            secrets.choice(string.ascii_letters) for _ in range(int(policy.get("MinimumLength", 8)) - len(made))
-        )
-        return create({**data, _FIELD: made})
-
-    return created
+def _created_user(create: Any, data: dict[str, Any]) -> Any:
+    pool, _ = cognito._resolve_pool(data.get("UserPoolId"))
+    if pool is None or data.get(_FIELD):
+        return create(data)
+    # claim: cognito-makes-temporary-passwords
+    policy = (pool.get("Policies") or {}).get("PasswordPolicy") or {}
+    made = cognito._generate_temp_password()  # contains each kind of character
+    made += "".join(
+        secrets.choice(string.ascii_letters) for _ in range(int(policy.get("MinimumLength", 8)) - len(made))
+    )
+    return create({**data, _FIELD: made})

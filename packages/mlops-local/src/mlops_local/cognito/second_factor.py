@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ministack.core.responses import error_response_json, json_response
@@ -45,12 +46,12 @@ _challenges: dict[str, _Challenge] = kept_stores.leave(__name__, "_challenges", 
 def install() -> None:
     """Require the second factor where the pool does."""
     cognito._mfa_challenge_for_user = _challenge
-    cognito._password_auth_result = _remembering(cognito._password_auth_result)
-    cognito._respond_to_auth_challenge = _responding(cognito._respond_to_auth_challenge)
-    cognito._admin_respond_to_auth_challenge = _responding(cognito._admin_respond_to_auth_challenge)
-    cognito._associate_software_token = _associating(cognito._associate_software_token)
-    cognito._verify_software_token = _verifying(cognito._verify_software_token)
-    cognito._dispatch_idp = _dispatching(cognito._dispatch_idp)
+    cognito._password_auth_result = partial(_answered, cognito._password_auth_result)
+    cognito._respond_to_auth_challenge = partial(_responded, cognito._respond_to_auth_challenge)
+    cognito._admin_respond_to_auth_challenge = partial(_responded, cognito._admin_respond_to_auth_challenge)
+    cognito._associate_software_token = partial(_associated, cognito._associate_software_token)
+    cognito._verify_software_token = partial(_verified, cognito._verify_software_token)
+    cognito._dispatch_idp = partial(_dispatched, cognito._dispatch_idp)
 
 
 def required_challenge(pool: Mapping[str, Any], user: Mapping[str, Any]) -> str | None:
@@ -116,15 +117,14 @@ def _remember(client_id: str, user: Mapping[str, Any], session: str, name: str, 
     _challenges[session] = _Challenge(pool_id, user["Username"], name, expires, **more)
 
 
-def _remembering(answer_password: Any) -> Any:
-    def answered(pool: Any, pool_id: str, client_id: str, user: Any, *more: Any, **named: Any) -> Any:
-        answer = answer_password(pool, pool_id, client_id, user, *more, **named)
-        found = json.loads(answer[2])
-        if "Session" in found:
-            _remember(client_id, user, found["Session"], found["ChallengeName"])
-        return answer
-
-    return answered
+def _answered(
+    answer_password: Any, pool: Any, pool_id: str, client_id: str, user: Any, *more: Any, **named: Any
+) -> Any:
+    answer = answer_password(pool, pool_id, client_id, user, *more, **named)
+    found = json.loads(answer[2])
+    if "Session" in found:
+        _remember(client_id, user, found["Session"], found["ChallengeName"])
+    return answer
 
 
 def _open(session: Any, name: str) -> tuple[_Challenge, dict[str, Any]] | None:
@@ -141,98 +141,86 @@ def _no_session() -> Any:
     return error_response_json("NotAuthorizedException", "Invalid session for the user.", 400)
 
 
-def _responding(respond: Any) -> Any:
-    def responded(data: dict[str, Any]) -> Any:
-        name, session, client_id = data.get("ChallengeName", ""), data.get("Session", ""), data.get("ClientId", "")
-        pool_id, pool, _ = cognito._find_pool_by_client_id(client_id)
-        if name not in _WITH_SESSION or pool is None:
-            return respond(data)
-        given = data.get("ChallengeResponses") or {}
-        named, found = cognito._resolve_user(pool, given.get("USERNAME"))[0], _open(session, name)
-        # claim: cognito-answers-its-own-challenges
-        if found is None or named is not found[1] or found[0].pool != pool_id:
+def _responded(respond: Any, data: dict[str, Any]) -> Any:
+    name, session, client_id = data.get("ChallengeName", ""), data.get("Session", ""), data.get("ClientId", "")
+    pool_id, pool, _ = cognito._find_pool_by_client_id(client_id)
+    if name not in _WITH_SESSION or pool is None:
+        return respond(data)
+    given = data.get("ChallengeResponses") or {}
+    named, found = cognito._resolve_user(pool, given.get("USERNAME"))[0], _open(session, name)
+    # claim: cognito-answers-its-own-challenges
+    if found is None or named is not found[1] or found[0].pool != pool_id:
+        return _no_session()
+    challenge, user = found
+    if name == SETUP and not challenge.is_verified:
+        return _no_session()
+    if name == CODE:
+        problem = refusal(user, user.get("_totp_secret", ""), given.get("SOFTWARE_TOKEN_MFA_CODE", ""))
+        if problem is not None:
+            return error_response_json(*problem, 400)
+    answer = respond(data)
+    if answer[0] != 200:
+        return answer
+    _challenges.pop(session, None)
+    following = _challenge(pool, user, pool_id, user["Username"]) if name == _NEW_PASSWORD else None
+    if following is None:
+        return answer
+    _remember(client_id, user, following["Session"], following["ChallengeName"])
+    return json_response(following)
+
+
+def _associated(associate: Any, data: dict[str, Any]) -> Any:
+    if data.get("AccessToken"):
+        return associate(data)
+    found = _open(data.get("Session"), SETUP)
+    if found is None:
+        return _no_session()
+    challenge, _ = found
+    # claim: cognito-sets-up-what-a-pool-takes
+    if not takes_codes(cognito._get_pool_unscoped(challenge.pool)):
+        text = "Software Token MFA has not been enabled by the userPool."
+        return error_response_json("SoftwareTokenMFANotFoundException", text, 400)
+    answer = associate(data)
+    made = json.loads(answer[2])
+    del _challenges[data["Session"]]
+    challenge.secret = made["SecretCode"]
+    _challenges[made["Session"]] = challenge
+    return answer
+
+
+def _verified(verify: Any, data: dict[str, Any]) -> Any:
+    challenge, session = None, data.get("Session", "")
+    if data.get("AccessToken"):
+        user = cognito._user_for_access_token(data["AccessToken"]) or {}
+        secret = user.get("_totp_pending_secret", "")
+    else:
+        found = _open(session, SETUP)
+        # set up in a parallel sign-in
+        if found is None or found[1].get("_totp_secret"):
             return _no_session()
         challenge, user = found
-        if name == SETUP and not challenge.is_verified:
-            return _no_session()
-        if name == CODE:
-            problem = refusal(user, user.get("_totp_secret", ""), given.get("SOFTWARE_TOKEN_MFA_CODE", ""))
-            if problem is not None:
-                return error_response_json(*problem, 400)
-        answer = respond(data)
-        if answer[0] != 200:
-            return answer
-        _challenges.pop(session, None)
-        following = _challenge(pool, user, pool_id, user["Username"]) if name == _NEW_PASSWORD else None
-        if following is None:
-            return answer
-        _remember(client_id, user, following["Session"], following["ChallengeName"])
-        return json_response(following)
-
-    return responded
-
-
-def _associating(associate: Any) -> Any:
-    def associated(data: dict[str, Any]) -> Any:
-        if data.get("AccessToken"):
-            return associate(data)
-        found = _open(data.get("Session"), SETUP)
-        if found is None:
-            return _no_session()
-        challenge, _ = found
-        # claim: cognito-sets-up-what-a-pool-takes
-        if not takes_codes(cognito._get_pool_unscoped(challenge.pool)):
-            text = "Software Token MFA has not been enabled by the userPool."
-            return error_response_json("SoftwareTokenMFANotFoundException", text, 400)
-        answer = associate(data)
-        made = json.loads(answer[2])
-        del _challenges[data["Session"]]
-        challenge.secret = made["SecretCode"]
-        _challenges[made["Session"]] = challenge
-        return answer
-
-    return associated
+        secret = challenge.secret
+    if not secret:
+        return verify(data)
+    # claim: cognito-verifies-authenticators
+    problem = refusal(user, secret, data.get("UserCode", ""))
+    if problem is not None:
+        mismatch = problem[0] == "CodeMismatchException"
+        return error_response_json(
+            *(("EnableSoftwareTokenMFAException", "Code mismatch") if mismatch else problem), 400
+        )
+    enroll(user, secret)
+    if challenge is None:
+        return json_response({"Status": "SUCCESS"})
+    del _challenges[session]
+    challenge.is_verified = True
+    following = secrets.token_urlsafe(32)
+    _challenges[following] = challenge
+    return json_response({"Status": "SUCCESS", "Session": following})
 
 
-def _verifying(verify: Any) -> Any:
-    def verified(data: dict[str, Any]) -> Any:
-        challenge, session = None, data.get("Session", "")
-        if data.get("AccessToken"):
-            user = cognito._user_for_access_token(data["AccessToken"]) or {}
-            secret = user.get("_totp_pending_secret", "")
-        else:
-            found = _open(session, SETUP)
-            # set up in a parallel sign-in
-            if found is None or found[1].get("_totp_secret"):
-                return _no_session()
-            challenge, user = found
-            secret = challenge.secret
-        if not secret:
-            return verify(data)
-        # claim: cognito-verifies-authenticators
-        problem = refusal(user, secret, data.get("UserCode", ""))
-        if problem is not None:
-            mismatch = problem[0] == "CodeMismatchException"
-            return error_response_json(
-                *(("EnableSoftwareTokenMFAException", "Code mismatch") if mismatch else problem), 400
-            )
-        enroll(user, secret)
-        if challenge is None:
-            return json_response({"Status": "SUCCESS"})
-        del _challenges[session]
-        challenge.is_verified = True
-        following = secrets.token_urlsafe(32)
-        _challenges[following] = challenge
-        return json_response({"Status": "SUCCESS", "Session": following})
-
-    return verified
-
-
-def _dispatching(dispatch: Any) -> Any:
-    async def dispatched(action: str, data: dict[str, Any]) -> Any:
-        return _deleted(data) if action == "AdminDeleteSoftwareToken" else await dispatch(action, data)
-
-    return dispatched
+async def _dispatched(dispatch: Any, action: str, data: dict[str, Any]) -> Any:
+    return _deleted(data) if action == "AdminDeleteSoftwareToken" else await dispatch(action, data)
 
 
 # claim: cognito-administrators-delete-authenticators

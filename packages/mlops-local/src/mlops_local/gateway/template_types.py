@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ministack.services import apigateway_v1 as v1
@@ -30,63 +31,54 @@ class StageError(ValueError):
 def install() -> None:
     """Complete MiniStack's handlers, and register request validators."""
     # claim: gateway-responses-are-declared
-    handler = _HANDLERS["AWS::ApiGateway::Method"]
-    handler["create"], handler["update"] = _checked(handler["create"]), _checked(handler["update"])
-    stages = _HANDLERS["AWS::ApiGateway::Stage"]
-    stages["create"], stages["update"] = _logging(stages["create"]), _logging(stages["update"])
+    methods, stages = _HANDLERS["AWS::ApiGateway::Method"], _HANDLERS["AWS::ApiGateway::Stage"]
+    for verb in ("create", "update"):
+        methods[verb], stages[verb] = partial(_changed_method, methods[verb]), partial(_changed_stage, stages[verb])
     # claim: gateway-validators-are-resources
     _HANDLERS["AWS::ApiGateway::RequestValidator"] = {
         "create": _create_validator, "update": _update_validator, "delete": _delete_validator,
     }  # fmt: skip
 
 
-def _checked(change: Callable[..., Any]) -> Callable[..., Any]:
+# claim: gateway-responses-are-declared
+def _changed_method(change: Callable[..., Any], *arguments: Any) -> Any:
     """Reject methods that AWS rejects, and add the properties that MiniStack drops."""
-
-    # claim: gateway-responses-are-declared
-    def changed(*arguments: Any) -> Any:
-        given: Properties = arguments[-2]
-        integration = given.get("Integration") or {}
-        declared = {_status(each): _lower(each) for each in given.get("MethodResponses") or ()}
-        problems = [definition_checks.integration_problem(_lower(integration))]
-        problems += [
-            definition_checks.response_problem({"methodResponses": declared}, _status(each), _lower(each))
-            for each in integration.get("IntegrationResponses") or ()
-        ]
-        found = [problem for problem in problems if problem]
-        if found:
-            raise MethodError(f"AWS::ApiGateway::Method {given.get('HttpMethod', 'ANY')}: {json.dumps(found)}")
-        made = change(*arguments)
-        record = definition_checks.method(
-            given.get("RestApiId", ""), given.get("ResourceId", ""), given.get("HttpMethod", "ANY")
-        )
-        record["requestValidatorId"] = given.get("RequestValidatorId")
-        if record.get("methodIntegration"):
-            kept = ("connectionId", "integrationTarget", "contentHandling")
-            record["methodIntegration"] |= {
-                name: value for name, value in _lower(integration).items() if name in kept and value
-            }
-        return made
-
-    return changed
+    given: Properties = arguments[-2]
+    integration = given.get("Integration") or {}
+    declared = {_status(each): _lower(each) for each in given.get("MethodResponses") or ()}
+    problems = [definition_checks.integration_problem(_lower(integration))]
+    problems += [
+        definition_checks.response_problem({"methodResponses": declared}, _status(each), _lower(each))
+        for each in integration.get("IntegrationResponses") or ()
+    ]
+    found = [problem for problem in problems if problem]
+    if found:
+        raise MethodError(f"AWS::ApiGateway::Method {given.get('HttpMethod', 'ANY')}: {json.dumps(found)}")
+    made = change(*arguments)
+    record = definition_checks.method(
+        given.get("RestApiId", ""), given.get("ResourceId", ""), given.get("HttpMethod", "ANY")
+    )
+    record["requestValidatorId"] = given.get("RequestValidatorId")
+    if record.get("methodIntegration"):
+        kept = ("connectionId", "integrationTarget", "contentHandling")
+        record["methodIntegration"] |= {
+            name: value for name, value in _lower(integration).items() if name in kept and value
+        }
+    return made
 
 
-def _logging(change: Callable[..., Any]) -> Callable[..., Any]:
+def _changed_stage(change: Callable[..., Any], *arguments: Any) -> Any:
     """Store a stage's access log destination; CloudWatch Logs requires the account's role for it."""
-
-    def changed(*arguments: Any) -> Any:
-        given: Properties = arguments[-2]
-        destination = str((given.get("AccessLogSetting") or {}).get("DestinationArn") or "")
-        # claim: gateway-logs-need-the-accounts-role
-        if destination.split(":")[2:3] == ["logs"] and not json.loads(v1._get_account()[2]).get("cloudwatchRoleArn"):
-            raise StageError("CloudWatch Logs role ARN must be set in account settings to enable logging")
-        made = change(*arguments)
-        stage = v1._stages_v1.get(given["RestApiId"], {}).get(given.get("StageName", ""))
-        if stage is not None:
-            stage["accessLogSettings"] = _lower(given.get("AccessLogSetting") or {})
-        return made
-
-    return changed
+    given: Properties = arguments[-2]
+    destination = str((given.get("AccessLogSetting") or {}).get("DestinationArn") or "")
+    # claim: gateway-logs-need-the-accounts-role
+    if destination.split(":")[2:3] == ["logs"] and not json.loads(v1._get_account()[2]).get("cloudwatchRoleArn"):
+        raise StageError("CloudWatch Logs role ARN must be set in account settings to enable logging")
+    made = change(*arguments)
+    stage = v1._stages_v1.get(given["RestApiId"], {}).get(given.get("StageName", ""))
+    if stage is not None:
+        stage["accessLogSettings"] = _lower(given.get("AccessLogSetting") or {})
+    return made
 
 
 def _create_validator(_logical_id: str, given: Properties, _stack: str) -> Created:

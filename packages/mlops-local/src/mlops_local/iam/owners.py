@@ -7,6 +7,7 @@ request names the owner: `KeyId`, `registryId`, `EventBusName`, `ModelPackageNam
 import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -74,7 +75,7 @@ def scope_of(found: Owner | None) -> Iterator[None]:
 def install() -> None:
     """Run the handlers in the owner's scope."""
     for service in ("kms", "ecr", "sagemaker"):
-        app.SERVICE_HANDLERS[service] = _scoped(service, app.SERVICE_HANDLERS[service])
+        app.SERVICE_HANDLERS[service] = partial(_scoped, service, app.SERVICE_HANDLERS[service])
     allows, scope = s3._foreign_bucket_allows, s3._apply_bucket_scope
 
     def foreign_bucket_allows(*given: Any) -> bool:
@@ -97,12 +98,11 @@ def install() -> None:
 
 
 # claim: calls-are-answered-by-the-owner
-def _scoped(service: str, handler: Handler) -> Handler:
-    async def scoped(method: str, path: str, headers: Mapping[str, str], body: Any, query: Any) -> Any:
-        with scope_of(None if is_content(service, path, headers) else _named(service, body)):
-            return await handler(method, path, headers, body, query)
-
-    return scoped
+async def _scoped(  # noqa: PLR0917 - MiniStack's own signature
+    service: str, handler: Handler, method: str, path: str, headers: Mapping[str, str], body: Any, query: Any
+) -> Any:
+    with scope_of(None if is_content(service, path, headers) else _named(service, body)):
+        return await handler(method, path, headers, body, query)
 
 
 def _named(service: str, body: Any) -> Owner | None:

@@ -6,6 +6,7 @@ and https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeletePolicy.html
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from ministack.services import iam
@@ -82,25 +83,24 @@ def install() -> None:
     """Add the checks to IAM's operations and CloudFormation's handlers."""
     calls = iam._IAM_HANDLERS
     for name in ("CreatePolicy", "CreatePolicyVersion"):
-        calls[name] = _before(calls[name], lambda params: check_managed(iam._p(params, "PolicyDocument")))
-    calls["DeletePolicy"] = _before(calls["DeletePolicy"], lambda params: check_unused(iam._p(params, "PolicyArn")))
-    calls["PutRolePolicy"] = _before(calls["PutRolePolicy"], _check_put)
-    calls["AttachRolePolicy"] = _before(calls["AttachRolePolicy"], _check_attach)
+        calls[name] = partial(_checked, calls[name], lambda params: check_managed(iam._p(params, "PolicyDocument")))
+    calls["DeletePolicy"] = partial(
+        _checked, calls["DeletePolicy"], lambda params: check_unused(iam._p(params, "PolicyArn"))
+    )
+    calls["PutRolePolicy"] = partial(_checked, calls["PutRolePolicy"], _check_put)
+    calls["AttachRolePolicy"] = partial(_checked, calls["AttachRolePolicy"], _check_attach)
     types = provisioners._RESOURCE_HANDLERS
     for resource_type in (_MANAGED, _INLINE, _ROLE):
         types[resource_type].update(_limited(resource_type, types[resource_type]))
 
 
-def _before(call: Callable[[Any], Answer], check: Callable[[Any], None]) -> Callable[[Any], Answer]:
-    def checked(params: Any) -> Answer:
-        try:
-            check(params)
-        except PolicyError as refused:
-            answer: Answer = iam._error(409, refused.code, refused.message, ns="iam")
-            return answer
-        return call(params)
-
-    return checked
+def _checked(call: Callable[[Any], Answer], check: Callable[[Any], None], params: Any) -> Answer:
+    try:
+        check(params)
+    except PolicyError as refused:
+        answer: Answer = iam._error(409, refused.code, refused.message, ns="iam")
+        return answer
+    return call(params)
 
 
 def _check_put(params: Any) -> None:

@@ -6,6 +6,7 @@ Statements for an account's root, and conditions, are not checked for missing pr
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ministack.core.responses import error_response_json
@@ -34,14 +35,14 @@ def install() -> None:
         return put_bucket(name, body) if problem is None else s3._error(*problem, 400)
 
     s3._put_bucket_policy = put_bucket_policy
-    kms._put_key_policy, kms._create_key = _checked(put_key), _checked(create_key)
+    kms._put_key_policy, kms._create_key = partial(_checked, put_key), partial(_checked, create_key)
     for kind, member, problem in (
         ("AWS::S3::BucketPolicy", "PolicyDocument", bucket_problem),
         ("AWS::KMS::Key", "KeyPolicy", key_problem),
     ):
         handlers = provisioners._RESOURCE_HANDLERS[kind]
-        handlers["create"] = _before(handlers["create"], 1, member, problem)
-        handlers["update"] = _before(handlers["update"], 2, member, problem)
+        handlers["create"] = partial(_checked_type, handlers["create"], 1, member, problem)
+        handlers["update"] = partial(_checked_type, handlers["update"], 2, member, problem)
 
 
 # claim: buckets-refuse-principals-that-do-not-exist
@@ -95,23 +96,17 @@ def _size(policy: Any) -> int:
 
 
 # claim: keys-refuse-principals-that-do-not-exist
-def _checked(call: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Any]:
-    def checked(data: Mapping[str, Any]) -> Any:
-        problem = key_problem(data["Policy"]) if data.get("Policy") else None
-        return call(data) if problem is None else error_response_json(*problem, 400)
-
-    return checked
+def _checked(call: Callable[[Mapping[str, Any]], Any], data: Mapping[str, Any]) -> Any:
+    problem = key_problem(data["Policy"]) if data.get("Policy") else None
+    return call(data) if problem is None else error_response_json(*problem, 400)
 
 
 # claim: buckets-refuse-principals-that-do-not-exist
-def _before(
-    handler: Callable[..., Any], position: int, member: str, check: Callable[[Any], Problem | None]
-) -> Callable[..., Any]:
-    def checked(*given: Any) -> Any:
-        policy = given[position].get(member)
-        problem = check(policy) if policy else None
-        if problem is not None:
-            raise ValueError(f"{problem[1]} (Status Code: 400, Error Code: {problem[0]})")
-        return handler(*given)
-
-    return checked
+def _checked_type(
+    handler: Callable[..., Any], position: int, member: str, check: Callable[[Any], Problem | None], *given: Any
+) -> Any:
+    policy = given[position].get(member)
+    problem = check(policy) if policy else None
+    if problem is not None:
+        raise ValueError(f"{problem[1]} (Status Code: 400, Error Code: {problem[0]})")
+    return handler(*given)

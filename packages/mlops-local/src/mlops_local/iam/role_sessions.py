@@ -11,6 +11,7 @@ import dataclasses
 import re
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -28,10 +29,10 @@ _refused: contextvars.ContextVar[bool] = contextvars.ContextVar("mlops_source_id
 
 def install() -> None:
     """Store source identities of sessions."""
-    sts.handle_request = _serving(sts.handle_request)
+    sts.handle_request = partial(_serve, sts.handle_request)
     sts.register_session = _registering(sts.register_session)
-    iam_evaluator.evaluate_trust_policy = _trusting(iam_evaluator.evaluate_trust_policy)
-    keys = _naming(iam_evaluator._principal_keys)
+    iam_evaluator.evaluate_trust_policy = partial(_trusts, iam_evaluator.evaluate_trust_policy)
+    keys = partial(_named, iam_evaluator._principal_keys)
     iam_evaluator._principal_keys = sts._principal_keys = keys
     _name_roles()
 
@@ -48,29 +49,28 @@ def requested_identity(params: Mapping[str, Any]) -> str | None:
     return value[0] if isinstance(value, list) else value
 
 
-def _serving(handle: Any) -> Any:
-    async def serve(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
-        params = {**query, **parse_qs(body.decode("utf-8", "replace"))} if method == "POST" else query
-        if requested_identity({_FIELD: params.get("Action")}) != "AssumeRole":
-            return await handle(method, path, headers, body, query)
-        before, new = kept(extract_access_key_id(headers, query) or ""), requested_identity(params)
-        # claim: source-identities-have-a-pattern
-        if new is not None and _PATTERN.fullmatch(new) is None:
-            text = f"Value '{new}' at 'sourceIdentity' failed to satisfy constraint: {_PATTERN.pattern}"
-            return sts._error(400, "ValidationError", f"1 validation error detected: {text}", ns="sts")
-        # claim: source-identities-are-never-changed
-        if before is not None and new not in (None, before):
-            text = f"The source identity of the session is {before} and cannot be changed"
-            return sts._error(403, "AccessDenied", text, ns="sts")
-        given, refused = _given.set(new or before), _refused.set(False)
-        try:
-            status, found, content = await handle(method, path, headers, body, query)
-            return status, found, _with_identity(content)
-        finally:
-            _refused.reset(refused)
-            _given.reset(given)
-
-    return serve
+async def _serve(  # noqa: PLR0917 - MiniStack's own signature
+    handle: Any, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+) -> Any:
+    params = {**query, **parse_qs(body.decode("utf-8", "replace"))} if method == "POST" else query
+    if requested_identity({_FIELD: params.get("Action")}) != "AssumeRole":
+        return await handle(method, path, headers, body, query)
+    before, new = kept(extract_access_key_id(headers, query) or ""), requested_identity(params)
+    # claim: source-identities-have-a-pattern
+    if new is not None and _PATTERN.fullmatch(new) is None:
+        text = f"Value '{new}' at 'sourceIdentity' failed to satisfy constraint: {_PATTERN.pattern}"
+        return sts._error(400, "ValidationError", f"1 validation error detected: {text}", ns="sts")
+    # claim: source-identities-are-never-changed
+    if before is not None and new not in (None, before):
+        text = f"The source identity of the session is {before} and cannot be changed"
+        return sts._error(403, "AccessDenied", text, ns="sts")
+    given, refused = _given.set(new or before), _refused.set(False)
+    try:
+        status, found, content = await handle(method, path, headers, body, query)
+        return status, found, _with_identity(content)
+    finally:
+        _refused.reset(refused)
+        _given.reset(given)
 
 
 def _with_identity(content: bytes) -> bytes:
@@ -94,30 +94,24 @@ def _registering(register: Any) -> Any:
     return registered
 
 
-def _trusting(evaluate: Any) -> Any:
-    def trusts(document: Any, caller_arn: str, context: Any = None) -> bool:
-        given = _given.get()
-        if given is None or context is None:
-            return bool(evaluate(document, caller_arn, context))
-        # claim: source-identities-are-set-by-right
-        known = {**context.service_context, "sts:sourceidentity": given}
-        context = dataclasses.replace(context, service_context=known)
-        if not evaluate(document, caller_arn, context):
-            return False
-        allowed = bool(evaluate(document, caller_arn, dataclasses.replace(context, action=SET)))
-        _refused.set(not allowed)
-        return allowed
-
-    return trusts
+def _trusts(evaluate: Any, document: Any, caller_arn: str, context: Any = None) -> bool:
+    given = _given.get()
+    if given is None or context is None:
+        return bool(evaluate(document, caller_arn, context))
+    # claim: source-identities-are-set-by-right
+    known = {**context.service_context, "sts:sourceidentity": given}
+    context = dataclasses.replace(context, service_context=known)
+    if not evaluate(document, caller_arn, context):
+        return False
+    allowed = bool(evaluate(document, caller_arn, dataclasses.replace(context, action=SET)))
+    _refused.set(not allowed)
+    return allowed
 
 
-def _naming(principal_keys: Any) -> Any:
-    def named(credential: Any) -> dict[str, Any]:
-        keys: dict[str, Any] = principal_keys(credential)
-        found = kept(credential.access_key_id)
-        return keys if found is None else {**keys, "aws:sourceidentity": found}
-
-    return named
+def _named(principal_keys: Any, credential: Any) -> dict[str, Any]:
+    keys: dict[str, Any] = principal_keys(credential)
+    found = kept(credential.access_key_id)
+    return keys if found is None else {**keys, "aws:sourceidentity": found}
 
 
 def _name_roles() -> None:

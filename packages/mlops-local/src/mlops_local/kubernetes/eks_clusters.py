@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region, request_scope
@@ -71,8 +72,8 @@ def install() -> None:
         return response
 
     eks._create_cluster, eks._delete_cluster = created, deleted
-    eks._create_access_entry = _checked(eks._create_access_entry, _refuse_entry)
-    eks._create_pod_identity_association = _checked(eks._create_pod_identity_association, _refuse_association)
+    eks._create_access_entry = partial(_checked, eks._create_access_entry, _refuse_entry)
+    eks._create_pod_identity_association = partial(_checked, eks._create_pod_identity_association, _refuse_association)
     update = eks._update_pod_identity_association
 
     def updated(cluster: str, association: str, body: dict[str, Any]) -> Response:
@@ -179,12 +180,12 @@ kept_stores.keep_by(
 
 
 def _checked(
-    work: Callable[..., Response], refuse: Callable[[str, dict[str, Any]], Response | None]
-) -> Callable[..., Response]:
-    def checked(cluster: str, body: dict[str, Any]) -> Response:
-        return refuse(cluster, body) or work(cluster, body)
-
-    return checked
+    work: Callable[..., Response],
+    refuse: Callable[[str, dict[str, Any]], Response | None],
+    cluster: str,
+    body: dict[str, Any],
+) -> Response:
+    return refuse(cluster, body) or work(cluster, body)
 
 
 def _refuse_entry(cluster: str, _body: dict[str, Any]) -> Response | None:

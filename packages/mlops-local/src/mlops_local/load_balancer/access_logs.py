@@ -6,6 +6,7 @@ It is written before any request, so the bucket is not empty when a stack is rol
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ministack.core.responses import get_account_id
@@ -25,8 +26,8 @@ def install() -> None:
     """Write the file when a stack or an API call enables access logs."""
     handler = provisioners._RESOURCE_HANDLERS[_BALANCER]
     handler["create"], handler["update"] = (
-        _after_create(handler["create"], handler["delete"]),
-        _after_update(handler["update"]),
+        partial(_created, handler["create"], handler["delete"]),
+        partial(_updated, handler["update"]),
     )
     modify = alb._ACTION_MAP["ModifyLoadBalancerAttributes"]
 
@@ -44,27 +45,23 @@ def install() -> None:
     alb._ACTION_MAP["ModifyLoadBalancerAttributes"] = modified
 
 
-def _after_create(create: Callable[..., Any], delete: Callable[..., Any]) -> Callable[..., Any]:
-    def created(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
-        made = create(logical_id, properties, stack)
-        try:
-            _test(made[0], None)
-        except LogBucketError:
-            delete(made[0], properties)  # a failed create has no physical id to roll back by
-            raise
-        return made
+def _created(
+    create: Callable[..., Any], delete: Callable[..., Any], logical_id: str, properties: dict[str, Any], stack: str
+) -> Any:
+    made = create(logical_id, properties, stack)
+    try:
+        _test(made[0], None)
+    except LogBucketError:
+        delete(made[0], properties)  # a failed create has no physical id to roll back by
+        raise
+    return made
 
-    return created
 
-
-def _after_update(update: Callable[..., Any]) -> Callable[..., Any]:
-    def updated(physical_id: str, old: dict[str, Any], new: dict[str, Any], *rest: Any) -> Any:
-        before = _destination(physical_id)
-        made = update(physical_id, old, new, *rest)
-        _test(made[0], before if made[0] == physical_id else None)
-        return made
-
-    return updated
+def _updated(update: Callable[..., Any], physical_id: str, old: dict[str, Any], new: dict[str, Any], *rest: Any) -> Any:
+    before = _destination(physical_id)
+    made = update(physical_id, old, new, *rest)
+    _test(made[0], before if made[0] == physical_id else None)
+    return made
 
 
 def _destination(arn: str) -> tuple[str, str] | None:

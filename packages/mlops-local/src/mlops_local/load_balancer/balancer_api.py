@@ -276,14 +276,16 @@ def install() -> None:
     alb._parse_actions, alb._action_xml = parsed, written
     actions["DescribeTargetHealth"] = target_health.describe
     actions["RegisterTargets"], actions["DeregisterTargets"] = target_health.register, target_health.deregister
-    actions["DescribeRules"] = _known_rules(actions["DescribeRules"])
+    actions["DescribeRules"] = partial(_known_rules, actions["DescribeRules"])
     for name in ("CreateRule", "ModifyRule", "CreateListener", "ModifyListener"):
         prefix = "Actions" if name.endswith("Rule") else "DefaultActions"
-        actions[name] = _refusing(actions[name], partial(_rule_problem, prefix))
-    actions["ModifyTargetGroupAttributes"] = _refusing(actions["ModifyTargetGroupAttributes"], _attribute_problem)
+        actions[name] = partial(_refusing, actions[name], partial(_rule_problem, prefix))
+    actions["ModifyTargetGroupAttributes"] = partial(
+        _refusing, actions["ModifyTargetGroupAttributes"], _attribute_problem
+    )
     for name in ("CreateLoadBalancer", "SetSubnets"):
-        actions[name] = _refusing(
-            _zoned(actions[name]), lambda params: _limit() or zones.subnet_problem(_subnets(params))
+        actions[name] = partial(
+            _refusing, _zoned(actions[name]), lambda params: _limit() or zones.subnet_problem(_subnets(params))
         )
     actions["DescribeLoadBalancers"] = _zoned(actions["DescribeLoadBalancers"])
 
@@ -395,15 +397,10 @@ def _subnets(params: Any) -> list[str]:
     return found
 
 
-def _refusing(
-    work: Callable[[Any], Response], find: Callable[[Any], tuple[str, str] | None]
-) -> Callable[[Any], Response]:
-    def refusing(params: Any) -> Response:
-        found = find(params)
-        refused: Response | None = None if found is None else alb._error(*found)
-        return refused or work(params)
-
-    return refusing
+def _refusing(work: Callable[[Any], Response], find: Callable[[Any], tuple[str, str] | None], params: Any) -> Response:
+    found = find(params)
+    refused: Response | None = None if found is None else alb._error(*found)
+    return refused or work(params)
 
 
 def _zoned(work: Callable[[Any], Response]) -> Callable[[Any], Response]:
@@ -420,13 +417,10 @@ def _zoned(work: Callable[[Any], Response]) -> Callable[[Any], Response]:
     return zoned
 
 
-def _known_rules(work: Callable[[Any], Response]) -> Callable[[Any], Response]:
-    def known(params: Any) -> Response:
-        missing = [arn for arn in alb._parse_member_list(params, "RuleArns") if arn not in alb._rules]
-        refused: Response | None = alb._error("RuleNotFound", "One or more rules not found") if missing else None
-        return refused or work(params)
-
-    return known
+def _known_rules(work: Callable[[Any], Response], params: Any) -> Response:
+    missing = [arn for arn in alb._parse_member_list(params, "RuleArns") if arn not in alb._rules]
+    refused: Response | None = alb._error("RuleNotFound", "One or more rules not found") if missing else None
+    return refused or work(params)
 
 
 def _complete_types() -> None:
@@ -454,7 +448,7 @@ def _complete_types() -> None:
     for name in _TYPES:
         handler = handlers[f"AWS::ElasticLoadBalancingV2::{name}"]
         for verb in ("create", "update", "delete"):
-            handler[verb] = _updating(handler[verb])
+            handler[verb] = partial(_kicked, handler[verb])
 
 
 def _check_type(name: str, find: Callable[[Mapping[str, Any]], tuple[str, str] | None]) -> None:
@@ -473,10 +467,7 @@ def _check_type(name: str, find: Callable[[Mapping[str, Any]], tuple[str, str] |
     handler["create"], handler["update"] = checked(handler["create"], 1), checked(handler["update"], 2)
 
 
-def _updating(work: Callable[..., Any]) -> Callable[..., Any]:
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        result = work(*args, **kwargs)
-        kick()
-        return result
-
-    return wrapped
+def _kicked(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    result = work(*args, **kwargs)
+    kick()
+    return result

@@ -13,6 +13,7 @@ and https://github.com/awslabs/aws-orbit-workbench/issues/320
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ministack.services import ec2
@@ -40,7 +41,7 @@ def install() -> None:
             lambda p: endpoint_refusal(ec2._p(p, "ServiceName"), ec2._parse_member_list(p, "SubnetId")),
         ),
     ):
-        ec2._ACTION_MAP[action] = _checked(ec2._ACTION_MAP[action], check)
+        ec2._ACTION_MAP[action] = partial(_checked, ec2._ACTION_MAP[action], check)
     _check_type("AWS::EC2::VPC", lambda _: network_refusal())
     _check_type(
         "AWS::EC2::VPCEndpoint",
@@ -84,12 +85,9 @@ def control(method: str, body: bytes) -> tuple[int, object]:
     return 200, dict(_MISSING)
 
 
-def _checked(call: Callable[[Any], Any], check: Callable[[Any], Refusal | None]) -> Callable[[Any], Any]:
-    def checked(p: Any) -> Any:
-        refusal = check(p)
-        return call(p) if refusal is None else ec2._error(*refusal, 400)
-
-    return checked
+def _checked(call: Callable[[Any], Any], check: Callable[[Any], Refusal | None], p: Any) -> Any:
+    refusal = check(p)
+    return call(p) if refusal is None else ec2._error(*refusal, 400)
 
 
 def _check_type(resource_type: str, check: Callable[[dict[str, Any]], Refusal | None]) -> None:

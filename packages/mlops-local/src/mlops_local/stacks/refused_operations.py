@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from html import unescape
 from typing import Any
 
@@ -26,15 +27,15 @@ _MISSING = re.compile(r"Parameter '[^']+' failed to resolve: SSM parameter '([^'
 
 def install() -> None:
     """Check templates wherever MiniStack validates them, and wrap the operations; installed after failed deletions."""
-    checked = _also_check(engine.validate_template_support)
+    checked = partial(_validate_all, engine.validate_template_support)
     handlers.validate_template_support = checked
     changesets.validate_template_support = checked
     actions = handlers._ACTION_HANDLERS
     for action, stack_of in (("CreateChangeSet", _named_stack), ("ExecuteChangeSet", _of_change_set)):
-        actions[action] = _refusing_second(actions[action], stack_of)
-    actions["DeleteStack"] = _cancelling(actions["DeleteStack"])
+        actions[action] = partial(_one_operation, actions[action], stack_of)
+    actions["DeleteStack"] = partial(_deleted, actions["DeleteStack"])
     for action in ("CreateChangeSet", "CreateStack", "UpdateStack"):
-        actions[action] = _unable(actions[action])
+        actions[action] = partial(_with_values, actions[action])
 
 
 def check_references(template: Mapping[str, Any]) -> None:
@@ -70,29 +71,19 @@ def _referenced(resource: Mapping[str, Any]) -> Iterator[str]:
         yield name
 
 
-def _also_check(validate: Callable[..., None]) -> Callable[..., None]:
-    def validate_all(
-        template: dict[str, Any], conditions: dict[str, Any], params: dict[str, Any] | None = None
-    ) -> None:
-        validate(template, conditions, params=params)
-        check_references(template)
-
-    return validate_all
+def _validate_all(validate: Callable[..., None], template: dict[str, Any], *more: Any, **named: Any) -> None:
+    validate(template, *more, **named)
+    check_references(template)
 
 
-def _refusing_second(handler: _Handler, stack_of: Callable[[dict[str, Any]], Any]) -> _Handler:
-    # claim: cloudformation-refuses-a-second-operation
-    def handled(params: dict[str, Any]) -> Any:
-        stack = stack_of(params) or {}
-        status = str(stack.get("StackStatus", ""))
-        if (
-            status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS"
-        ):  # the stack only waits for its change set
-            message = f"Stack:{stack['StackId']} is in {status} state and can not be updated."
-            return handlers._error("ValidationError", message)
-        return handler(params)
-
-    return handled
+# claim: cloudformation-refuses-a-second-operation
+def _one_operation(handler: _Handler, stack_of: Callable[[dict[str, Any]], Any], params: dict[str, Any]) -> Any:
+    stack = stack_of(params) or {}
+    status = str(stack.get("StackStatus", ""))
+    if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":  # the stack only waits for its change set
+        message = f"Stack:{stack['StackId']} is in {status} state and can not be updated."
+        return handlers._error("ValidationError", message)
+    return handler(params)
 
 
 def _named_stack(params: dict[str, Any]) -> Any:
@@ -104,39 +95,33 @@ def _of_change_set(params: dict[str, Any]) -> Any:
     return cloudformation._stacks.get(found["StackName"]) if found else None
 
 
-def _cancelling(handler: _Handler) -> _Handler:
-    # claim: cloudformation-keeps-a-stack-whose-export-is-imported
-    # claim: cloudformation-keeps-a-stack-by-the-resolved-names-of-imports
-    def handled(params: dict[str, Any]) -> Any:
-        answer = handler(params)
-        found = _IN_USE.search(answer[2].decode()) if answer[0] == 400 else None
-        stack = handlers._resolve_stack(handlers._p(params, "StackName"))
-        if found is None or not stack:
-            return answer
-        users = sorted(
-            name
-            for name, other in cloudformation._stacks.items()
-            if other is not stack
-            and other["StackStatus"] != "DELETE_COMPLETE"
-            and found[1] in handlers._imported_export_names(other, name)
-        )
-        reason = f"Export {found[1]} cannot be deleted as it is in use by {' and '.join(users)}"
-        stack["StackStatusReason"] = reason
-        name, stack_id = stack["StackName"], stack["StackId"]
-        stacks._add_event(stack_id, name, name, "AWS::CloudFormation::Stack", stack["StackStatus"], reason, stack_id)
-        return handlers._xml(200, "DeleteStackResponse", "")
-
-    return handled
+# claim: cloudformation-keeps-a-stack-whose-export-is-imported
+# claim: cloudformation-keeps-a-stack-by-the-resolved-names-of-imports
+def _deleted(handler: _Handler, params: dict[str, Any]) -> Any:
+    answer = handler(params)
+    found = _IN_USE.search(answer[2].decode()) if answer[0] == 400 else None
+    stack = handlers._resolve_stack(handlers._p(params, "StackName"))
+    if found is None or not stack:
+        return answer
+    users = sorted(
+        name
+        for name, other in cloudformation._stacks.items()
+        if other is not stack
+        and other["StackStatus"] != "DELETE_COMPLETE"
+        and found[1] in handlers._imported_export_names(other, name)
+    )
+    reason = f"Export {found[1]} cannot be deleted as it is in use by {' and '.join(users)}"
+    stack["StackStatusReason"] = reason
+    name, stack_id = stack["StackName"], stack["StackId"]
+    stacks._add_event(stack_id, name, name, "AWS::CloudFormation::Stack", stack["StackStatus"], reason, stack_id)
+    return handlers._xml(200, "DeleteStackResponse", "")
 
 
-def _unable(handler: _Handler) -> _Handler:
-    # claim: cloudformation-starts-nothing-without-its-values
-    def handled(params: dict[str, Any]) -> Any:
-        answer = handler(params)
-        found = _MISSING.search(unescape(answer[2].decode())) if answer[0] == 400 else None
-        if found is None:
-            return answer
-        message = f"Unable to fetch parameters [{found[1]}] from parameter store for this account."
-        return handlers._error("ValidationError", message)
-
-    return handled
+# claim: cloudformation-starts-nothing-without-its-values
+def _with_values(handler: _Handler, params: dict[str, Any]) -> Any:
+    answer = handler(params)
+    found = _MISSING.search(unescape(answer[2].decode())) if answer[0] == 400 else None
+    if found is None:
+        return answer
+    message = f"Unable to fetch parameters [{found[1]}] from parameter store for this account."
+    return handlers._error("ValidationError", message)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import resources
 from typing import Any
 from urllib.parse import urlsplit
@@ -164,21 +165,17 @@ def _validator(resource_type: str) -> Any:
     for kind in ("string", "boolean", "integer", "number"):
         checker = checker.redefine(kind, lambda _, value, kind=kind: _coerced(kind, value))
     extend: Any = jsonschema.validators.extend
-    lengths = {keyword: _of_text(jsonschema.Draft7Validator.VALIDATORS[keyword]) for keyword in _OF_TEXT}
+    lengths = {keyword: partial(_checked_text, jsonschema.Draft7Validator.VALIDATORS[keyword]) for keyword in _OF_TEXT}
     return extend(jsonschema.Draft7Validator, lengths, type_checker=checker)(schema(resource_type))
 
 
 _OF_TEXT = ("minLength", "maxLength", "pattern")
 
 
-def _of_text(check: Any) -> Any:
+def _checked_text(check: Any, validator: Any, limit: Any, instance: Any, schema: Any) -> Any:
     """Apply a string keyword to the string form of a scalar, as CloudFormation does; schemas have such keywords on booleans too."""
-
-    def checked(validator: Any, limit: Any, instance: Any, schema: Any) -> Any:
-        is_scalar = isinstance(instance, (bool, int, float))
-        yield from check(validator, limit, str(instance) if is_scalar else instance, schema) or ()
-
-    return checked
+    is_scalar = isinstance(instance, (bool, int, float))
+    yield from check(validator, limit, str(instance) if is_scalar else instance, schema) or ()
 
 
 def install() -> None:

@@ -9,6 +9,7 @@ A parameter that is read from Parameter Store is shown by its name there; MiniSt
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ministack.services import cloudformation
@@ -21,49 +22,40 @@ def install() -> None:
     """Preserve deleted stacks that CreateStack or CreateChangeSet would overwrite, and correct the descriptions."""
     actions = handlers._ACTION_HANDLERS
     for action in ("CreateStack", "CreateChangeSet"):
-        actions[action] = _keeping(actions[action])
-    actions["DescribeStacks"] = _naming(actions["DescribeStacks"])
-    actions["DescribeStackResources"] = _by_resource(actions["DescribeStackResources"])
+        actions[action] = partial(_created, actions[action])
+    actions["DescribeStacks"] = partial(_described_stacks, actions["DescribeStacks"])
+    actions["DescribeStackResources"] = partial(_described_resources, actions["DescribeStackResources"])
 
 
-def _keeping(create: _Handler) -> _Handler:
-    # claim: cloudformation-lists-deleted-stacks
-    def created(params: dict[str, Any]) -> Any:
-        name = handlers._p(params, "StackName")
-        before = cloudformation._stacks.get(name)
-        answer = create(params)
-        if before and before["StackStatus"] == "DELETE_COMPLETE" and cloudformation._stacks.get(name) is not before:
-            cloudformation._stacks[before["StackId"]] = before
-        return answer
-
-    return created
+# claim: cloudformation-lists-deleted-stacks
+def _created(create: _Handler, params: dict[str, Any]) -> Any:
+    name = handlers._p(params, "StackName")
+    before = cloudformation._stacks.get(name)
+    answer = create(params)
+    if before and before["StackStatus"] == "DELETE_COMPLETE" and cloudformation._stacks.get(name) is not before:
+        cloudformation._stacks[before["StackId"]] = before
+    return answer
 
 
-def _by_resource(describe: _Handler) -> _Handler:
-    # claim: cloudformation-finds-a-stack-by-its-resource
-    def described(params: dict[str, Any]) -> Any:
-        physical = handlers._p(params, "PhysicalResourceId")
-        if handlers._p(params, "StackName") or not physical:
-            return describe(params)
-        for stack in list(cloudformation._stacks.values()):
-            resources = stack.get("_resources", {}).values()
-            held = [one for one in resources if one.get("PhysicalResourceId") == physical]
-            if any(one.get("ResourceStatus") != "DELETE_COMPLETE" for one in held):
-                return describe({**params, "StackName": stack["StackId"]})
-        return handlers._error("ValidationError", f"Stack for {physical} does not exist")
-
-    return described
+# claim: cloudformation-finds-a-stack-by-its-resource
+def _described_resources(describe: _Handler, params: dict[str, Any]) -> Any:
+    physical = handlers._p(params, "PhysicalResourceId")
+    if handlers._p(params, "StackName") or not physical:
+        return describe(params)
+    for stack in list(cloudformation._stacks.values()):
+        resources = stack.get("_resources", {}).values()
+        held = [one for one in resources if one.get("PhysicalResourceId") == physical]
+        if any(one.get("ResourceStatus") != "DELETE_COMPLETE" for one in held):
+            return describe({**params, "StackName": stack["StackId"]})
+    return handlers._error("ValidationError", f"Stack for {physical} does not exist")
 
 
-def _naming(handler: _Handler) -> _Handler:
-    # claim: cloudformation-shows-the-names-of-values-that-it-reads
-    def handled(params: dict[str, Any]) -> Any:
-        for stack in cloudformation._stacks.values():
-            resolved = stack.get("_resolved_params") or {}
-            for each in stack.get("Parameters") or ():
-                found = resolved.get(each["ParameterKey"])
-                if isinstance(found, dict) and found.get("SsmName"):
-                    each["ParameterValue"] = found["SsmName"]
-        return handler(params)
-
-    return handled
+# claim: cloudformation-shows-the-names-of-values-that-it-reads
+def _described_stacks(handler: _Handler, params: dict[str, Any]) -> Any:
+    for stack in cloudformation._stacks.values():
+        resolved = stack.get("_resolved_params") or {}
+        for each in stack.get("Parameters") or ():
+            found = resolved.get(each["ParameterKey"])
+            if isinstance(found, dict) and found.get("SsmName"):
+                each["ParameterValue"] = found["SsmName"]
+    return handler(params)

@@ -10,6 +10,7 @@ https://github.com/aws/amazon-sagemaker-examples/issues/4492.
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ministack.core.responses import error_response_json
@@ -33,8 +34,8 @@ _FULL = (
 
 def install() -> None:
     """Add the checks to the API and to CloudFormation's handler."""
-    sfn._create_state_machine = _checked(sfn._create_state_machine)
-    sfn._update_state_machine = _checked(sfn._update_state_machine)
+    sfn._create_state_machine = partial(_checked, sfn._create_state_machine)
+    sfn._update_state_machine = partial(_checked, sfn._update_state_machine)
     handler = provisioners._RESOURCE_HANDLERS["AWS::StepFunctions::StateMachine"]
     create = handler["create"]
 
@@ -106,15 +107,12 @@ def _log_policy(resources: list[str]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, separators=(",", ":"))
 
 
-def _checked(call: Callable[[Mapping[str, Any]], Response]) -> Callable[[Mapping[str, Any]], Response]:
-    def checked(data: Mapping[str, Any]) -> Response:
-        problem = definition_problem(data.get("definition"))
-        code = "InvalidDefinition"
-        if problem is None:
-            problem, code = logging_problem(data.get("loggingConfiguration")), "InvalidLoggingConfiguration"
-        if problem is not None:
-            refused: Response = error_response_json(code, problem, 400)
-            return refused
-        return call(data)
-
-    return checked
+def _checked(call: Callable[[Mapping[str, Any]], Response], data: Mapping[str, Any]) -> Response:
+    problem = definition_problem(data.get("definition"))
+    code = "InvalidDefinition"
+    if problem is None:
+        problem, code = logging_problem(data.get("loggingConfiguration")), "InvalidLoggingConfiguration"
+    if problem is not None:
+        refused: Response = error_response_json(code, problem, 400)
+        return refused
+    return call(data)
