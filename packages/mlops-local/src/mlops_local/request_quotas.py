@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ministack.services import sqs, ssm
-from ministack.services.cloudformation import provisioners
+
+from mlops_local.stacks import handler_steps
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
 _POLICY_QUOTAS = {"bytes": 8192, "conditions": 10, "principals": 50, "statements": 20}
@@ -28,18 +29,7 @@ def install() -> None:
         return result
 
     sqs._HANDLERS["SetQueueAttributes"] = set_attributes
-    handlers = provisioners._RESOURCE_HANDLERS["AWS::SQS::QueuePolicy"]
-    create, update = handlers["create"], handlers["update"]
-
-    def checked_create(logical_id: str, props: Mapping[str, Any], stack: str) -> Any:
-        _check_policy(props)
-        return create(logical_id, props, stack)
-
-    def checked_update(physical_id: str, old: Mapping[str, Any], new: Mapping[str, Any], stack: str) -> Any:
-        _check_policy(new)
-        return update(physical_id, old, new, stack)
-
-    handlers.update(create=checked_create, update=checked_update)
+    handler_steps.check("AWS::SQS::QueuePolicy", _check_policy)
     _check_parameters()
 
 

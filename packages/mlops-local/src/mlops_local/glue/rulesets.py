@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/glue/latest/webapi/API_GetDataQualityRuleset.html.
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ministack.core.responses import AccountRegionScopedDict, error_response_json, json_response
@@ -14,6 +15,7 @@ from ministack.services.cloudformation import provisioners
 
 from mlops_local import clock
 from mlops_local.saved_state import kept_stores
+from mlops_local.stacks import handler_steps
 
 TYPE = "AWS::Glue::DataQualityRuleset"
 _ACTION = "AWSGlue.GetDataQualityRuleset"
@@ -24,7 +26,9 @@ _rulesets: Any = kept_stores.keep(__name__, "_rulesets", AccountRegionScopedDict
 
 def install() -> None:
     """Store rulesets of stacks, and serve GetDataQualityRuleset."""
-    _keep_declared(provisioners._RESOURCE_HANDLERS[TYPE])
+    handler_steps.complete(TYPE, _keep)
+    handler = provisioners._RESOURCE_HANDLERS[TYPE]
+    handler["delete"] = partial(_deleted, handler["delete"])
     handle = glue._handle_request_sync
 
     def handle_or_answer(method: str, path: str, headers: Mapping[str, str], body: bytes, query_params: Any) -> Any:
@@ -35,27 +39,12 @@ def install() -> None:
     glue._handle_request_sync = handle_or_answer
 
 
-def _keep_declared(handler: dict[str, Any]) -> None:
-    create, update, delete = handler["create"], handler["update"], handler["delete"]
-
-    def created(logical_id: str, properties: Mapping[str, Any], stack: str) -> Any:
-        made = create(logical_id, properties, stack)
-        _keep(made[0], properties)
-        return made
-
-    def updated(physical_id: str, old: Mapping[str, Any], new: Mapping[str, Any], *rest: Any) -> Any:
-        made = update(physical_id, old, new, *rest)
-        _keep(made[0], new)
-        return made
-
-    def deleted(physical_id: str, properties: Mapping[str, Any]) -> None:
-        delete(physical_id, properties)
-        _rulesets.pop(physical_id, None)
-
-    handler.update(create=created, update=updated, delete=deleted)
+def _deleted(delete: Any, physical_id: str, properties: Mapping[str, Any]) -> None:
+    delete(physical_id, properties)
+    _rulesets.pop(physical_id, None)
 
 
-def _keep(name: str, properties: Mapping[str, Any]) -> None:
+def _keep(name: str, _old: Mapping[str, Any], properties: Mapping[str, Any]) -> None:
     shown = {member: properties[member] for member in ("Description", "Ruleset", "TargetTable") if member in properties}
     begun = _rulesets.get(name, {}).get("CreatedOn", clock.now())
     _rulesets[name] = {"Name": name, "CreatedOn": begun, "LastModifiedOn": clock.now(), **shown}

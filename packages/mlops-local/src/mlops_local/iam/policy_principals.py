@@ -11,9 +11,9 @@ from typing import Any
 
 from ministack.core.responses import error_response_json
 from ministack.services import iam, kms, s3
-from ministack.services.cloudformation import provisioners
 
 from mlops_local import settings
+from mlops_local.stacks import handler_steps
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html (20 KB)
 BUCKET_BYTES = 20480
@@ -40,9 +40,7 @@ def install() -> None:
         ("AWS::S3::BucketPolicy", "PolicyDocument", bucket_problem),
         ("AWS::KMS::Key", "KeyPolicy", key_problem),
     ):
-        handlers = provisioners._RESOURCE_HANDLERS[kind]
-        handlers["create"] = partial(_checked_type, handlers["create"], 1, member, problem)
-        handlers["update"] = partial(_checked_type, handlers["update"], 2, member, problem)
+        handler_steps.check(kind, partial(_check_property, member, problem))
 
 
 # claim: buckets-refuse-principals-that-do-not-exist
@@ -102,11 +100,8 @@ def _checked(call: Callable[[Mapping[str, Any]], Any], data: Mapping[str, Any]) 
 
 
 # claim: buckets-refuse-principals-that-do-not-exist
-def _checked_type(
-    handler: Callable[..., Any], position: int, member: str, check: Callable[[Any], Problem | None], *given: Any
-) -> Any:
-    policy = given[position].get(member)
+def _check_property(member: str, check: Callable[[Any], Problem | None], properties: Properties) -> None:
+    policy = properties.get(member)
     problem = check(policy) if policy else None
     if problem is not None:
         raise ValueError(f"{problem[1]} (Status Code: 400, Error Code: {problem[0]})")
-    return handler(*given)

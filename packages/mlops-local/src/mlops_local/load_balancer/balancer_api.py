@@ -19,6 +19,7 @@ from mlops_local import settings
 from mlops_local.load_balancer import balancer_metrics, haproxy, relay, routing, target_health, zones
 from mlops_local.load_balancer.routing import Listener, Routing
 from mlops_local.saved_state import kept_stores
+from mlops_local.stacks import handler_steps
 
 LOGGER = logging.getLogger(__name__)
 
@@ -443,28 +444,23 @@ def _complete_types() -> None:
         return made
 
     provisioners._elbv2_listener_actions = weighted
-    _check_type("LoadBalancer", lambda props: _limit() or zones.subnet_problem(props.get("Subnets") or []))
-    _check_type("TargetGroup", lambda props: zones.attribute_problem(props.get("TargetGroupAttributes") or []))
+    for name, find in (
+        ("LoadBalancer", lambda props: _limit() or zones.subnet_problem(props.get("Subnets") or [])),
+        ("TargetGroup", lambda props: zones.attribute_problem(props.get("TargetGroupAttributes") or [])),
+    ):
+        handler_steps.check(f"AWS::ElasticLoadBalancingV2::{name}", partial(_check_properties, find))
     for name in _TYPES:
         handler = handlers[f"AWS::ElasticLoadBalancingV2::{name}"]
         for verb in ("create", "update", "delete"):
             handler[verb] = partial(_kicked, handler[verb])
 
 
-def _check_type(name: str, find: Callable[[Mapping[str, Any]], tuple[str, str] | None]) -> None:
-    handler = provisioners._RESOURCE_HANDLERS[f"AWS::ElasticLoadBalancingV2::{name}"]
-
-    def checked(work: Callable[..., Any], position: int) -> Callable[..., Any]:
-        def run(*args: Any, **kwargs: Any) -> Any:
-            # claim: forward-action-weights
-            if (found := find(args[position])) is not None:
-                raise ValueError(f"{found[0]}: {found[1]}")
-            return work(*args, **kwargs)
-
-        return run
-
-    # create(logical id, properties, stack) and update(physical id, old properties, new properties, ...)
-    handler["create"], handler["update"] = checked(handler["create"], 1), checked(handler["update"], 2)
+def _check_properties(
+    find: Callable[[Mapping[str, Any]], tuple[str, str] | None], properties: Mapping[str, Any]
+) -> None:
+    # claim: forward-action-weights
+    if (found := find(properties)) is not None:
+        raise ValueError(f"{found[0]}: {found[1]}")
 
 
 def _kicked(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

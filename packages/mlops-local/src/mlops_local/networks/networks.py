@@ -17,11 +17,11 @@ from functools import partial
 from typing import Any
 
 from ministack.services import ec2
-from ministack.services.cloudformation import provisioners
 
 from mlops_local import service_quotas
 from mlops_local.routes import ROUTES
 from mlops_local.saved_state import kept_stores
+from mlops_local.stacks import handler_steps
 
 Refusal = tuple[str, str]
 _MISSING: dict[str, list[str]] = kept_stores.keep(__name__, "_MISSING", {})
@@ -42,11 +42,14 @@ def install() -> None:
         ),
     ):
         ec2._ACTION_MAP[action] = partial(_checked, ec2._ACTION_MAP[action], check)
-    _check_type("AWS::EC2::VPC", lambda _: network_refusal())
-    _check_type(
-        "AWS::EC2::VPCEndpoint",
-        lambda properties: endpoint_refusal(str(properties.get("ServiceName", "")), properties.get("SubnetIds") or []),
-    )
+    for resource_type, check in (
+        ("AWS::EC2::VPC", lambda _: network_refusal()),
+        (
+            "AWS::EC2::VPCEndpoint",
+            lambda given: endpoint_refusal(str(given.get("ServiceName", "")), given.get("SubnetIds") or []),
+        ),
+    ):
+        handler_steps.check(resource_type, partial(_check_properties, check), ["create"])
     _offer_more()
 
 
@@ -90,22 +93,15 @@ def _checked(call: Callable[[Any], Any], check: Callable[[Any], Refusal | None],
     return call(p) if refusal is None else ec2._error(*refusal, 400)
 
 
-def _check_type(resource_type: str, check: Callable[[dict[str, Any]], Refusal | None]) -> None:
-    handler = provisioners._RESOURCE_HANDLERS[resource_type]
-    create = handler["create"]
-
-    def created(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
-        refusal = check(properties)
-        if refusal is None:
-            return create(logical_id, properties, stack)
-        # claim: five-vpcs-per-region
-        # claim: endpoint-services-have-zones
+def _check_properties(check: Callable[[dict[str, Any]], Refusal | None], properties: dict[str, Any]) -> None:
+    # claim: five-vpcs-per-region
+    # claim: endpoint-services-have-zones
+    refusal = check(properties)
+    if refusal is not None:
         code, message = refusal
         raise ValueError(
             f'Resource handler returned message: "{message} (Service: Ec2, Status Code: 400, Error Code: {code})"'
         )
-
-    handler["create"] = created
 
 
 def _offer_more() -> None:

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from importlib import resources
 from typing import Any
@@ -19,6 +19,7 @@ from ministack.services.cloudformation import provisioners, stacks
 from mlops_local import event_buses, s3_bucket
 from mlops_local.functions import lambda_types
 from mlops_local.glue import jobs
+from mlops_local.stacks.handler_steps import complete
 from mlops_local.stacks.recorded_types import recorded_types
 from mlops_runtime.aws_api.public_host import is_public_host
 
@@ -181,14 +182,14 @@ def _checked_text(check: Any, validator: Any, limit: Any, instance: Any, schema:
 def install() -> None:
     """Register the types; types that are already registered keep their handlers."""
     s3_bucket.install(_HANDLERS)
-    _wrap("AWS::DynamoDB::Table", _table_settings)
-    _wrap("AWS::Events::EventBus", _bus_settings)
-    _wrap("AWS::SNS::Topic", _topic_settings)
-    _wrap("AWS::IAM::Role", _permissions_boundary)
-    _wrap("AWS::Lambda::LayerVersion", lambda_types.check_layer)
-    _wrap("AWS::Lambda::Function", lambda_types.complete_function)
-    _wrap("AWS::Lambda::EventSourceMapping", lambda_types.check_mapping)
-    _wrap("AWS::EC2::VPC", _nothing_more, attributes={"CidrBlock": "CidrBlock"})
+    complete("AWS::DynamoDB::Table", _table_settings)
+    complete("AWS::Events::EventBus", _bus_settings)
+    complete("AWS::SNS::Topic", _topic_settings)
+    complete("AWS::IAM::Role", _permissions_boundary)
+    complete("AWS::Lambda::LayerVersion", lambda_types.check_layer)
+    complete("AWS::Lambda::Function", lambda_types.complete_function)
+    complete("AWS::Lambda::EventSourceMapping", lambda_types.check_mapping)
+    complete("AWS::EC2::VPC", lambda _id, _old, new: {"CidrBlock": new.get("CidrBlock")})
     _HANDLERS["AWS::Glue::Table"] = _glue_table(_HANDLERS["AWS::Glue::Table"])
     _HANDLERS.setdefault("AWS::CloudWatch::CompositeAlarm", _COMPOSITE_ALARM)
     run_on_worker("AWS::Glue::Table", "AWS::CloudWatch::CompositeAlarm")
@@ -198,7 +199,7 @@ def install() -> None:
     )  # `security_groups` implements their effect
     for resource_type in (*recorded_types(), *rules):
         _HANDLERS.setdefault(resource_type, _record(resource_type))
-    _wrap("AWS::Glue::TableOptimizer", jobs.check_optimizer)
+    complete("AWS::Glue::TableOptimizer", jobs.check_optimizer)
     lambda_types.leave_layers_out()
     lambda_types.check_variables()
 
@@ -209,35 +210,6 @@ def run_on_worker(*resource_types: str) -> None:
         runs = stacks._runs_on_worker_thread
         stacks._runs_on_worker_thread = lambda resource_type: resource_type in _on_worker or runs(resource_type)
     _on_worker.update(resource_types)
-
-
-def _wrap(
-    resource_type: str,
-    after: Callable[[str, Properties, Properties], None],
-    attributes: Mapping[str, str] | None = None,
-) -> None:
-    """Complete a MiniStack type: call `after` with physical id, old and new properties, and add attributes that are properties."""
-    handler = _HANDLERS[resource_type]
-    missing = attributes or {}
-    create, update = handler["create"], handler.get("update")
-
-    def created(logical_id: str, properties: Properties, stack: str) -> Created:
-        result: Created = create(logical_id, properties, stack)
-        try:
-            after(result[0], {}, properties)
-        except Exception:
-            handler["delete"](result[0], properties)  # a failed create has no physical id to roll back by
-            raise
-        return result[0], {**result[1], **{name: properties.get(value) for name, value in missing.items()}}
-
-    def updated(physical_id: str, old: Properties, new: Properties, *rest: Any) -> Created:
-        result: Created = update(physical_id, old, new, *rest)
-        after(result[0], old, new)
-        return result[0], {**result[1], **{name: new.get(value) for name, value in missing.items()}}
-
-    handler["create"] = created
-    if update is not None:
-        handler["update"] = updated
 
 
 def _record(resource_type: str) -> dict[str, Any]:
@@ -252,10 +224,6 @@ def _record(resource_type: str) -> dict[str, Any]:
         _log.info("forgot %s %s", resource_type, physical_id)
 
     return {"create": create, "update": update, "update_with_logical_id": True, "delete": delete}
-
-
-def _nothing_more(_physical_id: str, _old: Properties, _new: Properties) -> None:
-    """Leave a MiniStack type unchanged."""
 
 
 def _bus_settings(name: str, old: Properties, new: Properties) -> None:

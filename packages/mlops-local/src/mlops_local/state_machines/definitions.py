@@ -18,6 +18,7 @@ from ministack.services import cloudwatch_logs
 from ministack.services import stepfunctions as sfn
 from ministack.services.cloudformation import provisioners
 
+from mlops_local.stacks import handler_steps
 from mlops_local.state_machines import diagnostics
 
 Response = tuple[int, Any, Any]
@@ -36,19 +37,16 @@ def install() -> None:
     """Add the checks to the API and to CloudFormation's handler."""
     sfn._create_state_machine = partial(_checked, sfn._create_state_machine)
     sfn._update_state_machine = partial(_checked, sfn._update_state_machine)
-    handler = provisioners._RESOURCE_HANDLERS["AWS::StepFunctions::StateMachine"]
-    create = handler["create"]
+    handler_steps.check("AWS::StepFunctions::StateMachine", _check_properties, ["create"])
 
-    def created(logical_id: str, properties: Properties, stack: str) -> Any:
-        # claim: step-functions-optimized-task-fields
-        problem = definition_problem(provisioners._sfn_definition(properties))
-        if problem is None:
-            problem = logging_problem(properties.get("LoggingConfiguration"))
-        if problem is not None:
-            raise provisioners._sfn_handler_error(problem)
-        return create(logical_id, properties, stack)
 
-    handler["create"] = created
+def _check_properties(properties: Properties) -> None:
+    # claim: step-functions-optimized-task-fields
+    problem = definition_problem(provisioners._sfn_definition(properties))
+    if problem is None:
+        problem = logging_problem(properties.get("LoggingConfiguration"))
+    if problem is not None:
+        raise provisioners._sfn_handler_error(problem)
 
 
 def definition_problem(definition: object) -> str | None:
