@@ -7,24 +7,23 @@ See: https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_pri
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ministack import app
 from ministack.core import iam_actions, router
 
-from mlops_local.sagemaker.api_shapes import Record, ServiceError, serve_operation, validation
+from mlops_local.sagemaker.api_shapes import Record, page, serve_operation, validation
 from mlops_runtime.price.price_list import rows_of, usage_of
 from mlops_runtime.price.price_table import price_table, priced_regions
 
-Response = tuple[int, dict[str, str], bytes]
 SERVICE = "pricing"
 _TARGET = "AWSPriceListService"
-_MOST = 100
 
 
 def install() -> None:
     """Register the service."""
-    app.SERVICE_HANDLERS[SERVICE] = handle
+    app.SERVICE_HANDLERS[SERVICE] = partial(serve_operation, "GetProducts", SERVICE, "Price List", get_products)
     router.SERVICE_PATTERNS[SERVICE] = {"target_prefixes": [f"{_TARGET}."]}
     iam_actions.SERVICE_TO_IAM_NAMESPACE[SERVICE] = SERVICE
     iam_actions._BOTOCORE_SERVICE_MAP.setdefault(SERVICE, [SERVICE])
@@ -39,12 +38,7 @@ def get_products(request: Record) -> Record:
         for product in _products(request["ServiceCode"])
         if all(_meets(product["product"]["attributes"], each) for each in filters)
     ]
-    token, size = request.get("NextToken", "0"), request.get("MaxResults", _MOST)
-    if not token.isdigit():
-        raise ServiceError("InvalidNextTokenException", f"NextToken {token!r} is not one of this service")
-    start = int(token)
-    rest = {"NextToken": str(start + size)} if start + size < len(found) else {}
-    return {"FormatVersion": "aws_v1", "PriceList": found[start : start + size], **rest}
+    return {"FormatVersion": "aws_v1", **page("PriceList", found, request, most=100)}
 
 
 def _products(service: str) -> Iterator[dict[str, Any]]:
@@ -76,11 +70,3 @@ def _meets(attributes: Mapping[str, str], condition: Mapping[str, str]) -> bool:
     if kind == "CONTAINS":
         return value in found
     raise validation(f"filters of type {kind} are not supported by the embedded Price List")
-
-
-async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes | str, query: object) -> Response:
-    """Serve a request of the service; MiniStack's handler signature."""
-    del method, path, query
-    return serve_operation(
-        headers, body, operation="GetProducts", service=SERVICE, title="Price List", answer=get_products
-    )

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from functools import partial
 
 from ministack import app
 from ministack.core import iam_actions, router
@@ -18,11 +18,10 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import stepfunctions
 
 from mlops_local.routes import ROUTES
-from mlops_local.sagemaker.api_shapes import Record, ServiceError, Shape, model, serve_operation
+from mlops_local.sagemaker.api_shapes import Record, ServiceError, Shape, model, page, serve_operation
 from mlops_local.saved_state import kept_stores
 
 LOGGER = logging.getLogger(__name__)
-Response = tuple[int, dict[str, str], bytes]
 SERVICE = "service-quotas"
 _NAME = "servicequotas"
 _TARGET = "ServiceQuotasV20190624"
@@ -38,7 +37,7 @@ _SET: dict[str, float] = kept_stores.keep(__name__, "_SET", {})
 
 def install() -> None:
     """Register the service and its address ``/_mlops/quotas``."""
-    app.SERVICE_HANDLERS[_NAME] = handle
+    app.SERVICE_HANDLERS[_NAME] = partial(serve_operation, "ListServiceQuotas", SERVICE, "Service Quotas", list_quotas)
     router.SERVICE_PATTERNS[_NAME] = {"target_prefixes": [f"{_TARGET}."]}
     iam_actions.SERVICE_TO_IAM_NAMESPACE[_NAME] = _NAME
     iam_actions._BOTOCORE_SERVICE_MAP.setdefault(_NAME, [SERVICE])
@@ -78,20 +77,8 @@ def list_quotas(request: Record) -> Record:
         return {"Quotas": [_vpc_quota(name) for name in _VPC]}
     if request["ServiceCode"] != "sagemaker":
         raise ServiceError("NoSuchResourceException", f"the embedded cloud has no quotas of {request['ServiceCode']!r}")
-    names, size, token = _names(), request.get("MaxResults", 100), request.get("NextToken", "0")
-    if not token.isdigit():
-        raise ServiceError("InvalidPaginationTokenException", f"NextToken {token!r} is not one of this service")
-    start = int(token)
-    rest = {"NextToken": str(start + size)} if start + size < len(names) else {}
-    return {"Quotas": [_quota(name, value(name)) for name in names[start : start + size]], **rest}
-
-
-async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes | str, query: object) -> Response:
-    """Serve a request of the service; MiniStack's handler signature."""
-    del method, path, query
-    return serve_operation(
-        headers, body, operation="ListServiceQuotas", service=SERVICE, title="Service Quotas", answer=list_quotas
-    )
+    found = page("Quotas", _names(), request, most=100, code="InvalidPaginationTokenException")
+    return {**found, "Quotas": [_quota(name, value(name)) for name in found["Quotas"]]}
 
 
 def _names() -> list[str]:

@@ -22,7 +22,7 @@ from mlops_local.autoscaling.scaling_store import DIMENSION, LOCK, NAMESPACE, Ta
 from mlops_local.iam import authorization
 from mlops_local.sagemaker import endpoints
 from mlops_local.sagemaker import resource_store as sagemaker
-from mlops_local.sagemaker.api_shapes import Record, ServiceError, check_request, check_response, validation
+from mlops_local.sagemaker.api_shapes import Record, ServiceError, check_request, check_response, page, validation
 
 LOGGER = logging.getLogger(__name__)
 Response = tuple[int, dict[str, str], bytes]
@@ -154,25 +154,25 @@ def describe_targets(request: Record) -> Record:
     """DescribeScalableTargets."""
     wanted = request.get("ResourceIds")
     rows = [target.record for target in _targets({}) if wanted is None or target.record["ResourceId"] in wanted]
-    return _page("ScalableTargets", rows, request)
+    return page("ScalableTargets", rows, request)
 
 
 def describe_policies(request: Record) -> Record:
     """DescribeScalingPolicies."""
     rows = [policy for target in _targets(request) for policy in target.policies.values()]
-    return _page("ScalingPolicies", _named(rows, "PolicyName", request.get("PolicyNames")), request)
+    return page("ScalingPolicies", _named(rows, "PolicyName", request.get("PolicyNames")), request)
 
 
 def describe_actions(request: Record) -> Record:
     """DescribeScheduledActions."""
     rows = [action for target in _targets(request) for action in target.actions.values()]
-    return _page("ScheduledActions", _named(rows, "ScheduledActionName", request.get("ScheduledActionNames")), request)
+    return page("ScheduledActions", _named(rows, "ScheduledActionName", request.get("ScheduledActionNames")), request)
 
 
 def describe_activities(request: Record) -> Record:
     """DescribeScalingActivities, newest first."""
     rows = [activity for target in _targets(request) for activity in reversed(target.activities)]
-    return _page("ScalingActivities", rows, request)
+    return page("ScalingActivities", rows, request)
 
 
 OPERATIONS: Mapping[str, Callable[[Record], Record]] = {
@@ -305,13 +305,3 @@ def _targets(request: Record) -> list[Target]:
 
 def _named(rows: Iterable[Record], member: str, names: list[str] | None) -> list[Record]:
     return [row for row in rows if names is None or row[member] in names]
-
-
-def _page(member: str, rows: list[Record], request: Record) -> Record:
-    # claim: scheduled-actions-have-a-time
-    size, token = request.get("MaxResults", 50), request.get("NextToken", "0")
-    if not token.isdigit():
-        raise ServiceError("InvalidNextTokenException", f"NextToken {token!r} is not one of this service")
-    start = int(token)
-    rest = {"NextToken": str(start + size)} if start + size < len(rows) else {}
-    return {member: rows[start : start + size], **rest}

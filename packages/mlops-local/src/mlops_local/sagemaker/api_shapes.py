@@ -4,7 +4,7 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import groupby
@@ -108,36 +108,42 @@ def check_response(name: str, response: Record, service: str = "sagemaker") -> R
     return body
 
 
-def serve_operation(
-    headers: Mapping[str, str],
-    body: bytes | str,
-    *,
-    operation: str,
-    service: str,
-    title: str,
-    answer: Callable[[Record], Record],
+async def serve_operation(
+    operation: str, service: str, title: str, answer: Callable[[Record], Record], *request: Any
 ) -> tuple[int, dict[str, str], bytes]:
     """Serve a request to a service that has one operation here, in the JSON protocol.
 
     Args:
-        headers: Headers of the request.
-        body: Its body.
         operation: The only operation.
         service: botocore's name of the service.
         title: The service's name in messages.
         answer: Returns the response of a valid request.
+        request: Method, path, headers, body and query, as MiniStack's handlers get them.
     """
+    _, _, headers, body, _ = request
     kind = {"Content-Type": "application/x-amz-json-1.1"}
     name = {key.lower(): value for key, value in headers.items()}.get("x-amz-target", "").rpartition(".")[2]
     try:
         if name != operation:
             # claim: requests-follow-the-model
             raise validation(f"{name} is not an operation of the embedded {title}; it has {operation}")
-        request = check_request(name, json.loads(body or b"{}"), service)
-        return 200, kind, json.dumps(check_response(name, answer(request), service)).encode()
+        given = check_request(name, json.loads(body or b"{}"), service)
+        return 200, kind, json.dumps(check_response(name, answer(given), service)).encode()
     except ServiceError as failure:
         content = {"__type": failure.code, "Message": failure.message}
         return failure.status, kind | {"x-amzn-ErrorType": failure.code}, json.dumps(content).encode()
+
+
+def page(
+    member: str, rows: Sequence[Any], request: Record, *, most: int = 50, code: str = "InvalidNextTokenException"
+) -> Record:
+    """Return the rows of a page as a member of a response, with the token of the next page, if any."""
+    # claim: requests-follow-the-model
+    size, token = request.get("MaxResults", most), request.get("NextToken", "0")
+    if not token.isdigit():
+        raise ServiceError(code, f"NextToken {token!r} is not one of this service")
+    end = int(token) + size
+    return {member: rows[int(token) : end], **({"NextToken": str(end)} if end < len(rows) else {})}
 
 
 def wire(shape: Shape, value: Any) -> Any:

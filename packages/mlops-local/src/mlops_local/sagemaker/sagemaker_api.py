@@ -27,7 +27,7 @@ from mlops_local.sagemaker import (
     training_jobs,
     transform_jobs,
 )
-from mlops_local.sagemaker.api_shapes import Record, ServiceError, check_request, check_response, validation
+from mlops_local.sagemaker.api_shapes import Record, ServiceError, check_request, check_response, page, validation
 
 _LIMIT = 50  # tags per resource
 
@@ -46,11 +46,7 @@ def add(request: Record) -> Record:
 
 def list_(request: Record) -> Record:
     """ListTags, paginated."""
-    found = _shown(_known(request["ResourceArn"]))
-    start = int(request.get("NextToken", "0"))
-    size = request.get("MaxResults", 50)
-    rest = {"NextToken": str(start + size)} if len(found) > start + size else {}
-    return {"Tags": found[start : start + size]} | rest
+    return page("Tags", _shown(_known(request["ResourceArn"])), request, code="ValidationException")
 
 
 def delete(request: Record) -> Record:
