@@ -19,7 +19,7 @@ from ministack.services import s3
 from mlops_local import settings
 from mlops_local.egress.hosts import Kind, kind
 from mlops_local.page_hosts import is_distribution, is_page_host
-from mlops_local.routes import Application, Receive, Scope, Send
+from mlops_local.routes import Application, Receive, Scope, Send, fields_of, respond
 
 CODE = "ForeignRequest"
 _OURS = ("/_mlops/", "/_ministack/")
@@ -77,7 +77,7 @@ def with_origins(application: Application) -> Application:
         if scope["type"] not in {"http", "websocket"}:
             await application(scope, receive, send)
             return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = fields_of(scope)
         message = foreign_name(headers, settings.port)
         if (
             message is None
@@ -93,7 +93,8 @@ def with_origins(application: Application) -> Application:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
         else:
-            await _refuse(send, message)
+            content = json.dumps({"__type": CODE, "message": message}).encode()
+            await respond(send, 403, "application/json", content)
 
     return serve
 
@@ -124,10 +125,3 @@ def _page_host(headers: Mapping[str, str]) -> str:
     """Return the distribution or sign-in host that a request names, or an empty string."""
     name = headers.get("host", "").partition(":")[0].lower()
     return name if is_page_host(name) else ""
-
-
-async def _refuse(send: Send, message: str) -> None:
-    content = json.dumps({"__type": CODE, "message": message}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": content})

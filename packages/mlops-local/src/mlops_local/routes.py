@@ -25,21 +25,39 @@ def with_routes(application: Application) -> Application:
         if scope["type"] != "http" or not scope["path"].startswith("/_mlops/"):
             await application(scope, receive, send)
             return
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
+        body = await whole_body(receive)
+        if body is None:
+            return
         answer: object
         route = ROUTES.get(scope["path"])
         if route is None:
             status, answer = 404, {"message": f"unknown address {scope['path']}, known are {sorted(ROUTES)}"}
         else:
             status, answer = await asyncio.to_thread(route, scope["method"], body)
-        content = json.dumps(answer).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        await respond(send, status, "application/json", json.dumps(answer).encode())
 
     return serve
+
+
+async def whole_body(receive: Receive) -> bytes | None:
+    """Return a request's body; ``None`` if the client disconnected before its end."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def fields_of(scope: Scope) -> dict[str, str]:
+    """Return a request's headers, by lower-case name."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def respond(send: Send, status: int, content_type: str, body: bytes, *more: tuple[bytes, bytes]) -> None:
+    """Send a response, optionally with more headers."""
+    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode()), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

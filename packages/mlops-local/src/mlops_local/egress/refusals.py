@@ -13,7 +13,7 @@ from ministack import app
 from ministack.core import router
 
 from mlops_local.egress.hosts import Kind, kind
-from mlops_local.routes import Application, Receive, Scope, Send
+from mlops_local.routes import Application, Receive, Scope, Send, fields_of, respond
 from mlops_local.saved_state import kept_stores
 
 CODE = "NotInEmbeddedCloud"
@@ -51,23 +51,14 @@ def with_refusals(application: Application) -> Application:
         if scope["type"] != "http" or scope["path"].startswith("/_"):
             await application(scope, receive, send)
             return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = fields_of(scope)
         message = refusal(scope["method"], scope["path"], headers, scope["query_string"].decode("latin-1"))
         if message is None:
             await application(scope, receive, send)
             return
         _count(headers.get("host", "").partition(":")[0])
         content_type, body = _answer(headers.get("content-type", ""), message)
-        await send({
-            "type": "http.response.start",
-            "status": _STATUS,
-            "headers": [
-                (b"content-type", content_type.encode()),
-                (b"content-length", str(len(body)).encode()),
-                (b"x-amzn-errortype", CODE.encode()),
-            ],
-        })  # fmt: skip
-        await send({"type": "http.response.body", "body": body})
+        await respond(send, _STATUS, content_type, body, (b"x-amzn-errortype", CODE.encode()))
 
     return serve
 

@@ -23,7 +23,7 @@ from ministack.core.responses import get_account_id, get_region, set_request_acc
 from ministack.services import alb, apigateway_v1, cloudfront, cognito, ecr, lambda_svc, s3
 
 from mlops_local import own_names, settings
-from mlops_local.routes import Application, Receive, Scope, Send
+from mlops_local.routes import Application, Receive, Scope, Send, whole_body
 
 _KEY = secrets.token_bytes(32)  # new for each run of the embedded cloud
 
@@ -117,7 +117,7 @@ def with_signatures(application: Application) -> Application:
         if scope["type"] != "http":
             await _connect(application, scope, receive, send)
             return
-        body = await _whole_body(receive)
+        body = await whole_body(receive)
         if body is None:
             return
         request = _read(scope, body)
@@ -146,18 +146,6 @@ async def _connect(application: Application, scope: Scope, receive: Receive, sen
         await send({"type": "websocket.close", "code": 1008})
     else:
         await application(scope, receive, send)
-
-
-async def _whole_body(receive: Receive) -> bytes | None:
-    """Return a request's body; ``None`` if the client disconnected before its end."""
-    parts = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
