@@ -27,6 +27,13 @@ def root_keys() -> dict[str, Any]:
     return settings.root_keys(get_account_id())
 
 
+def iceberg_files() -> dict[str, str]:
+    """Return pyiceberg's settings for files in S3, with these credentials."""
+    root = root_keys()
+    keys = {"s3.access-key-id": root["aws_access_key_id"], "s3.secret-access-key": root["aws_secret_access_key"]}
+    return {"s3.endpoint": settings.endpoint_url(), "s3.region": get_region(), **keys}
+
+
 @functools.cache
 def _client(service: str, account: str, region: str) -> Any:
     return boto3.client(

@@ -16,6 +16,7 @@ import botocore.session
 from ministack.services import s3
 
 from mlops_local import bucket_abac
+from mlops_local.stacks.handler_steps import done
 
 Properties = dict[str, Any]
 # properties that MiniStack's provisioner handles, and properties of this module
@@ -94,22 +95,15 @@ def _lock(name: str, properties: Properties) -> None:
     s3._bucket_versioning[name] = "Enabled"
     configuration = properties.get("ObjectLockConfiguration") or {"ObjectLockEnabled": "Enabled"}
     body = _body("PutObjectLockConfiguration", "ObjectLockConfiguration", _numbers(configuration))
-    _done(s3._put_object_lock_configuration(name, body))
+    done(s3._put_object_lock_configuration(name, body))
 
 
 def _apply(name: str, old: Properties, new: Properties) -> None:
     for member, (operation, argument, convert, put, remove) in _SETTINGS.items():
         if member in new and new[member] != old.get(member):
-            _done(put(name, _body(operation, argument, convert(new[member]))))
+            done(put(name, _body(operation, argument, convert(new[member]))))
         elif member in old and member not in new:
             remove(name)
-
-
-def _done(response: Any) -> None:
-    # claim: full-bucket-is-not-deleted
-    if response[0] >= 400:
-        body = response[2]
-        raise ValueError(body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body))
 
 
 @functools.cache

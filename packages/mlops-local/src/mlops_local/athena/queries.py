@@ -21,7 +21,7 @@ from typing import Any
 from ministack.core.responses import error_response_json, get_account_id, get_region
 from ministack.services import athena, glue
 
-from mlops_local import clients, settings
+from mlops_local import clients
 from mlops_local.iam import authorization
 from mlops_local.iam.request import Call
 
@@ -200,16 +200,7 @@ def _may_read_below(location: str) -> None:
 def _iceberg(metadata: str) -> Any:
     from pyiceberg.table import StaticTable  # noqa: PLC0415 - see above
 
-    root = clients.root_keys()
-    return StaticTable.from_metadata(
-        metadata,
-        {
-            "s3.endpoint": settings.endpoint_url(),
-            "s3.region": get_region(),
-            "s3.access-key-id": root["aws_access_key_id"],
-            "s3.secret-access-key": root["aws_secret_access_key"],
-        },
-    )
+    return StaticTable.from_metadata(metadata, clients.iceberg_files())
 
 
 def _unload(statement: str) -> _Unload | None:

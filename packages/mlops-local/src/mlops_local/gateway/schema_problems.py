@@ -55,9 +55,7 @@ def text(schema: Any, body: bytes) -> str:
         return "[instance does not match the schema]"
     problems: dict[str, None] = {}
     for error in found:
-        problems.setdefault(
-            _missing(error) if error.validator == "required" else _WORDS.get(error.validator, _other)(error)
-        )
+        problems.setdefault(_WORDS.get(error.validator, _other)(error))
     return f"[{', '.join(list(problems)[:_SHOWN])}]"
 
 
@@ -80,26 +78,8 @@ def _additional(error: Any) -> str:
     )
 
 
-def _short(error: Any) -> str:
-    count = f"{error.validator_value} elements but instance has {len(error.instance)} elements"
-    return f"array is too short: must have at least {count}"
-
-
-def _long(error: Any) -> str:
-    count = f"{error.validator_value} elements but instance has {len(error.instance)} elements"
-    return f"array is too long: must have at most {count}"
-
-
-def _low(error: Any) -> str:
-    return f"numeric instance is lower than the required minimum (minimum: {error.validator_value}, found: {error.instance})"
-
-
-def _high(error: Any) -> str:
-    return f"numeric instance is greater than the required maximum (maximum: {error.validator_value}, found: {error.instance})"
-
-
-def _enum(error: Any) -> str:
-    return f"instance value ({json.dumps(error.instance)}) not found in enum (possible values: {_list(error.validator_value)})"
+def _elements(error: Any) -> str:
+    return f"{error.validator_value} elements but instance has {len(error.instance)} elements"
 
 
 def _other(error: Any) -> str:
@@ -111,6 +91,18 @@ def _list(values: Any) -> str:
 
 
 _WORDS: dict[str, Callable[[Any], str]] = {
-    "type": _type, "additionalProperties": _additional, "minItems": _short, "maxItems": _long, "minimum": _low,
-    "maximum": _high, "enum": _enum,
-}  # fmt: skip
+    "required": _missing,
+    "type": _type,
+    "additionalProperties": _additional,
+    "minItems": lambda error: f"array is too short: must have at least {_elements(error)}",
+    "maxItems": lambda error: f"array is too long: must have at most {_elements(error)}",
+    "minimum": lambda error: (
+        f"numeric instance is lower than the required minimum (minimum: {error.validator_value}, found: {error.instance})"
+    ),
+    "maximum": lambda error: (
+        f"numeric instance is greater than the required maximum (maximum: {error.validator_value}, found: {error.instance})"
+    ),
+    "enum": lambda error: (
+        f"instance value ({json.dumps(error.instance)}) not found in enum (possible values: {_list(error.validator_value)})"
+    ),
+}

@@ -183,6 +183,7 @@ def context(call: Call) -> dict[str, Any]:
         keys.update(eks_context(call.body))
     elif call.service == "s3":
         # claim: conditional-writes-have-condition-keys
+        # claim: buckets-may-ask-for-conditional-writes
         keys.update(
             {f"s3:{name}": call.headers[name] for name in ("if-match", "if-none-match") if name in call.headers}
         )
@@ -202,11 +203,6 @@ def context(call: Call) -> dict[str, Any]:
         # claim: a-signature-names-its-algorithm
         members = {"kms:MessageType": "MessageType", "kms:SigningAlgorithm": "SigningAlgorithm"}
         keys.update({key: call.body[member] for key, member in members.items() if member in call.body})
-    elif call.action == "s3:PutObject":
-        # claim: buckets-may-ask-for-conditional-writes
-        keys.update(
-            {f"s3:{name}": call.headers[name] for name in ("if-match", "if-none-match") if name in call.headers}
-        )
     elif call.service == "dynamodb":
         leading = _leading_keys(call)
         if leading:

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group
 
 import http.client
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +71,10 @@ def _port(arn: str, target: Mapping[str, Any]) -> int:
     return int(target.get("Port") or alb._tgs[arn].get("Port", 80))
 
 
+def _addresses(arn: str, rows: Iterable[Mapping[str, Any]]) -> set[Address]:
+    return {(row["Id"], _port(arn, row)) for row in rows}
+
+
 def tags(arn: str) -> dict[str, str]:
     """Return a target group's tags."""
     return {tag["Key"]: tag["Value"] for tag in alb._tags.get(arn) or []}
@@ -81,7 +85,7 @@ def bind(arn: str, addresses: Mapping[Address, str]) -> bool:
     if arn not in alb._tgs:
         return False
     with _ALL.lock:
-        now = {(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])}
+        now = _addresses(arn, alb._targets.get(arn, []))
         _remove(arn, now - addresses.keys())
         _add(arn, {address: zone for address, zone in addresses.items() if address not in now})
     if now != addresses.keys():
@@ -107,30 +111,29 @@ def _remove(arn: str, addresses: set[Address]) -> None:
 
 def register(params: Any) -> Response:
     """RegisterTargets: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_RegisterTargets.html."""
-    arn = alb._p(params, "TargetGroupArn")
-    if arn not in alb._tgs:
-        return _unknown(arn)
-    # claim: target-is-address-and-port
-    given = {(row["Id"], _port(arn, row)) for row in alb._parse_targets_param(params)}
-    with _ALL.lock:
+
+    def add(arn: str, given: set[Address], known: set[Address]) -> None:
+        # claim: target-is-address-and-port
         # an explicit zone only counts if cross-zone balancing is off, which is rejected here: botocore, TargetDescription
-        new = given - {(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])}
-        _add(arn, dict.fromkeys(new, ""))
-    _notify_watchers()
-    empty: Response = alb._empty("RegisterTargets")
-    return empty
+        _add(arn, dict.fromkeys(given - known, ""))
+
+    return _changed("RegisterTargets", params, add)
 
 
 def deregister(params: Any) -> Response:
     """DeregisterTargets; a target without a port means the group's port."""
+    return _changed("DeregisterTargets", params, lambda arn, given, known: _remove(arn, given & known))
+
+
+def _changed(operation: str, params: Any, change: Callable[[str, set[Address], set[Address]], None]) -> Response:
     arn = alb._p(params, "TargetGroupArn")
     if arn not in alb._tgs:
         return _unknown(arn)
-    given = {(row["Id"], _port(arn, row)) for row in alb._parse_targets_param(params)}
+    given = _addresses(arn, alb._parse_targets_param(params))
     with _ALL.lock:
-        _remove(arn, given & {(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])})
+        change(arn, given, _addresses(arn, alb._targets.get(arn, [])))
     _notify_watchers()
-    empty: Response = alb._empty("DeregisterTargets")
+    empty: Response = alb._empty(operation)
     return empty
 
 
@@ -172,7 +175,7 @@ def rotation(arn: str) -> tuple[Address, ...]:
 
 def _states(arn: str) -> dict[Address, str]:
     enabled = zones.by_group().get(arn)
-    addresses = [(row["Id"], _port(arn, row)) for row in alb._targets.get(arn, [])]
+    addresses = _addresses(arn, alb._targets.get(arn, []))
     return {address: _seen(_ALL.health.get((arn, *address)), enabled)[0] for address in addresses}
 
 
@@ -187,7 +190,7 @@ def describe(params: Any) -> Response:
     arn = alb._p(params, "TargetGroupArn")
     if arn not in alb._tgs:
         return _unknown(arn)
-    requested = {(row["Id"], _port(arn, row)) for row in alb._parse_targets_param(params)}
+    requested = _addresses(arn, alb._parse_targets_param(params))
     with _ALL.lock:
         known = sorted(
             (host, port)

@@ -44,41 +44,16 @@ GATEWAYS = ("dynamodb", "s3")
 # the embedded cloud's name of a service -> short names, each an endpoint for the whole service; a service that is missing here has
 # no endpoint and is reachable through the internet only
 _INTERFACES: dict[str, tuple[str, ...]] = {
-    "acm": ("acm",),
-    "apigateway": ("apigateway",),
-    "application-autoscaling": ("application-autoscaling",),
-    "athena": ("athena",),
-    "cloudformation": ("cloudformation",),
-    "codebuild": ("codebuild",),
-    "dynamodb": ("dynamodb",),
-    "ec2": ("ec2",),
-    "ecr": ("ecr.api",),
-    "ecs": ("ecs",),
-    "eks": ("eks",),
-    "elasticfilesystem": ("elasticfilesystem",),
-    "elasticloadbalancing": ("elasticloadbalancing",),
-    "events": ("events",),
-    "firehose": ("kinesis-firehose",),
-    "glue": ("glue",),
-    "iam": ("iam",),
-    "kinesis": ("kinesis-streams",),
-    "kms": ("kms",),
-    "lambda": ("lambda",),
-    "logs": ("logs",),
-    "monitoring": ("monitoring",),
-    "s3": ("s3",),
-    "s3tables": ("s3tables",),
-    "sagemaker": ("sagemaker.api",),
-    "secretsmanager": ("secretsmanager",),
-    "servicequotas": ("servicequotas",),
-    "sns": ("sns",),
-    "sqs": ("sqs",),
-    "ssm": ("ssm",),
+    name: (name,)
+    for name in (
+        "acm", "apigateway", "application-autoscaling", "athena", "cloudformation", "codebuild", "dynamodb", "ec2", "ecs", "eks",
+        "elasticfilesystem", "elasticloadbalancing", "events", "glue", "iam", "kms", "lambda", "logs", "monitoring", "s3",
+        "s3tables", "secretsmanager", "servicequotas", "sns", "sqs", "ssm", "sts", "tagging", "xray",
+    )
+} | {
+    "ecr": ("ecr.api",), "firehose": ("kinesis-firehose",), "kinesis": ("kinesis-streams",), "sagemaker": ("sagemaker.api",),
     "states": ("states", "sync-states"),
-    "sts": ("sts",),
-    "tagging": ("tagging",),
-    "xray": ("xray",),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

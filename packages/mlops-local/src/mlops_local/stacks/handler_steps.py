@@ -43,3 +43,11 @@ def complete(resource_type: str, step: Callable[[str, Properties, Properties], M
     handler["create"] = created
     if update is not None:
         handler["update"] = updated
+
+
+def done(response: Any) -> None:
+    """Let a resource fail with the message of its service."""
+    # claim: resource-fails-with-the-services-reason
+    if response[0] >= 400:
+        body = response[2]
+        raise ValueError(body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body))

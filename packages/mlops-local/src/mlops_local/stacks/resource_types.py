@@ -19,7 +19,7 @@ from ministack.services.cloudformation import provisioners, stacks
 from mlops_local import event_buses, s3_bucket
 from mlops_local.functions import lambda_types
 from mlops_local.glue import jobs
-from mlops_local.stacks.handler_steps import complete
+from mlops_local.stacks.handler_steps import complete, done
 from mlops_local.stacks.recorded_types import recorded_types
 from mlops_runtime.aws_api.public_host import is_public_host
 
@@ -259,15 +259,16 @@ def _permissions_boundary(name: str, _old: Properties, new: Properties) -> None:
 
 def _table_settings(name: str, old: Properties, new: Properties) -> None:
     """Apply properties that MiniStack's table drops: time to live, point-in-time recovery, encryption at creation."""
+    # claim: resource-fails-with-the-services-reason
     ttl = new.get("TimeToLiveSpecification")
     if ttl != old.get("TimeToLiveSpecification"):
         previous = old.get("TimeToLiveSpecification") or {}
         dropped = {"Enabled": False, "AttributeName": previous.get("AttributeName")}
-        _done(dynamodb._update_ttl({"TableName": name, "TimeToLiveSpecification": _booleans(ttl or dropped)}))
+        done(dynamodb._update_ttl({"TableName": name, "TimeToLiveSpecification": _booleans(ttl or dropped)}))
     recovery = new.get("PointInTimeRecoverySpecification")
     if recovery != old.get("PointInTimeRecoverySpecification"):
         wanted = _booleans(recovery or {"PointInTimeRecoveryEnabled": False})
-        _done(dynamodb._update_continuous_backups({"TableName": name, "PointInTimeRecoverySpecification": wanted}))
+        done(dynamodb._update_continuous_backups({"TableName": name, "PointInTimeRecoverySpecification": wanted}))
     encryption = new.get("SSESpecification")
     if encryption and not old:
         wanted = {
@@ -283,12 +284,6 @@ def _booleans(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Convert CloudFormation's `"true"` to the API's `true`."""
     words = {"true": True, "false": False}
     return {key: words.get(value, value) if isinstance(value, str) else value for key, value in settings.items()}
-
-
-def _done(response: tuple[int, Any, bytes]) -> None:
-    # claim: resource-fails-with-the-services-reason
-    if response[0] >= 400:
-        raise ValueError(response[2].decode("utf-8", "replace"))
 
 
 def _glue_table(hive: dict[str, Any]) -> dict[str, Any]:
@@ -322,11 +317,7 @@ def _catalog() -> Any:
 
     from mlops_local import clients  # noqa: PLC0415 - needs the endpoint, which is known once the server runs
 
-    glue = clients.client("glue")
-    endpoint = glue.meta.endpoint_url
-    root = clients.root_keys()
-    keys = {"s3.access-key-id": root["aws_access_key_id"], "s3.secret-access-key": root["aws_secret_access_key"]}
-    return GlueCatalog("embedded", client=glue, **{"s3.endpoint": endpoint, "s3.region": get_region(), **keys})
+    return GlueCatalog("embedded", client=clients.client("glue"), **clients.iceberg_files())
 
 
 def _alarm_arguments(name: str, properties: Properties) -> Properties:
