@@ -16,6 +16,7 @@ import botocore.session
 from ministack.services import s3
 
 from mlops_local import bucket_abac
+from mlops_local.documents import booleans, converted
 from mlops_local.stacks.handler_steps import done
 
 Properties = dict[str, Any]
@@ -121,13 +122,7 @@ def _body(operation: str, argument: str, value: Any) -> bytes:
 
 def _numbers(value: Any) -> Any:
     """Convert CloudFormation's strings to the API's numbers and booleans."""
-    if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    if isinstance(value, str) and value.isdigit():
-        return int(value)
-    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+    return booleans(converted(value, lambda leaf: int(leaf) if isinstance(leaf, str) and leaf.isdigit() else leaf))
 
 
 def _encryption(value: Properties) -> Properties:

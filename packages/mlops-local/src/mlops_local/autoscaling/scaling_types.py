@@ -4,18 +4,22 @@ See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/AWS_Applicat
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ministack.services.cloudformation import provisioners
 
 from mlops_local.autoscaling import scaling_api, scaling_store
 from mlops_local.autoscaling.scaling_store import DIMENSION, NAMESPACE, store
-from mlops_local.sagemaker.api_shapes import Record, ServiceError, from_text, operation
+from mlops_local.sagemaker.api_shapes import Record, call_of_template, from_text, operation
 from mlops_local.stacks import resource_types
 
 Created = tuple[str, dict[str, Any]]
 TARGET, POLICY = "AWS::ApplicationAutoScaling::ScalableTarget", "AWS::ApplicationAutoScaling::ScalingPolicy"
 _IDENTITY = ("ResourceId", "ScalableDimension", "ServiceNamespace")
+
+# claim: resource-fails-with-the-services-reason
+_call = partial(call_of_template, scaling_api.call)
 
 
 def install() -> None:
@@ -91,11 +95,3 @@ def _target(resource: str) -> Record:
 def _typed(name: str, properties: Record) -> Record:
     typed: Record = from_text(operation(name, scaling_api.SERVICE).input_shape, properties)
     return typed
-
-
-def _call(name: str, request: Record) -> Record:
-    # claim: resource-fails-with-the-services-reason
-    try:
-        return scaling_api.call(name, request)
-    except ServiceError as error:
-        raise ValueError(f'Resource handler returned message: "{error.message}"') from error

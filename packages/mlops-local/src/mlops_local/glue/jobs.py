@@ -31,7 +31,7 @@ from ministack.services import stepfunctions as machines
 
 from mlops_local import settings
 from mlops_local.iam import authorization
-from mlops_local.sagemaker.machine_integrations import is_unwanted
+from mlops_local.sagemaker.machine_integrations import integrate, is_unwanted
 from mlops_runtime.aws_api import unsupported_of_task
 
 PRINCIPAL = "glue.amazonaws.com"
@@ -73,7 +73,7 @@ def install() -> None:
 
     glue._start_job_run, glue._execute_subprocess = start_or_refuse, execute_either
     glue._is_spark_job = _is_of_docker
-    _integrate()
+    integrate({_START: _start_in_machine})
 
 
 def _is_of_docker(job: Mapping[str, Any]) -> bool:  # noqa: ARG001 - MiniStack's signature
@@ -184,13 +184,6 @@ def check_optimizer(_physical_id: str, _old: Mapping[str, Any], new: Mapping[str
     refusal = refuse_role(new["TableOptimizerConfiguration"]["RoleArn"])
     if refusal is not None:
         raise ValueError(refusal)
-
-
-def _integrate() -> None:
-    """Register the integration."""
-    merged = {**machines._SERVICE_DISPATCH, _START: _start_in_machine}
-    # MiniStack takes the first matching prefix: the longest must come first
-    machines._SERVICE_DISPATCH = dict(sorted(merged.items(), key=lambda row: -len(row[0])))
 
 
 def _start_in_machine(resource: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ministack.services import athena, dynamodb, kms, s3, sns, sqs, sts
 from ministack.services import iam as roles
 
 from mlops_local import settings
+from mlops_local.documents import converted
 from mlops_local.iam import owner_policies, owners, request, resource_tags, source_keys
 from mlops_local.iam.request import Call, Check, kms_context
 from mlops_local.iam.signatures import session_keys
@@ -484,11 +485,7 @@ def _put_in_variables() -> None:
 
 
 def _replaced(value: Any, variable: Callable[[re.Match[str]], str]) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _replaced(item, variable) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_replaced(item, variable) for item in value]
-    return _VARIABLE.sub(variable, value) if isinstance(value, str) else value
+    return converted(value, lambda leaf: _VARIABLE.sub(variable, leaf) if isinstance(leaf, str) else leaf)
 
 
 def _parse_documents_once() -> None:

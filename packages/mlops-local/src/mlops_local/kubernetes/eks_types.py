@@ -9,6 +9,7 @@ from typing import Any
 from ministack.services import eks
 from ministack.services.cloudformation import provisioners
 
+from mlops_local.documents import booleans
 from mlops_local.stacks import resource_types
 
 Properties = dict[str, Any]
@@ -39,20 +40,13 @@ def _complete_cluster() -> None:
         found: dict[str, Any] = fields(properties)
         if "ComputeConfig" in properties:
             names = ("ComputeConfig", "KubernetesNetworkConfig", "StorageConfig")
-            given = {name: _switches(properties.get(name) or {}) for name in names}
+            given = {name: booleans(properties.get(name) or {}) for name in names}
             found |= {
                 name[:1].lower() + name[1:]: provisioners._pascal_to_camel(value) for name, value in given.items()
             }
         return found
 
     provisioners._eks_cluster_fields = completed
-
-
-def _switches(value: Any) -> Any:
-    """Convert "true" and "false" strings of templates to booleans."""
-    if isinstance(value, dict):
-        return {name: _switches(item) for name, item in value.items()}
-    return value == "true" if isinstance(value, str) and value in {"true", "false"} else value
 
 
 def _done(response: tuple[int, Any, bytes]) -> dict[str, Any]:

@@ -146,6 +146,15 @@ def page(
     return {member: rows[int(token) : end], **({"NextToken": str(end)} if end < len(rows) else {})}
 
 
+def call_of_template(operation: Callable[[str, Record], Record], name: str, request: Record) -> Record:
+    """Call an operation, with its error as the reason of a failed resource."""
+    # claim: resource-fails-with-the-services-reason
+    try:
+        return operation(name, request)
+    except ServiceError as error:
+        raise ValueError(f'Resource handler returned message: "{error.message}"') from error
+
+
 def wire(shape: Shape, value: Any) -> Any:
     """Return a value as wire JSON, limited to the members of its shape."""
     if shape.type_name == "structure":

@@ -9,13 +9,13 @@ See: https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
 import contextvars
 import json
 import threading
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from ministack.services import stepfunctions as machines
 
-from mlops_local.sagemaker import resource_store, sagemaker_api
+from mlops_local.sagemaker import resource_store, sagemaker_api, status_events
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, output_shape
 from mlops_runtime.aws_api import unsupported_of_task
 
@@ -37,15 +37,19 @@ _late: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("
 def install() -> None:
     """Register the integrations, and the detection of stopped executions and timed-out tasks."""
     names = [f"create{kind}" for kind in _CREATED] + ["updateEndpoint"]
-    ours = {f"{_PREFIX}{name}": partial(_task, name[0].upper() + name[1:]) for name in names}
-    # MiniStack takes the first matching prefix: the longest must come first
-    merged = {**machines._SERVICE_DISPATCH, **ours}
-    machines._SERVICE_DISPATCH = dict(sorted(merged.items(), key=lambda row: -len(row[0])))
+    integrate({f"{_PREFIX}{name}": partial(_task, name[0].upper() + name[1:]) for name in names})
     machines._AWS_SDK_SERVICE_MAP["sagemaker"] = {"target_prefix": "SageMaker", "protocol": "json"}
     machines._AWS_SDK_ERROR_PREFIX["sagemaker"] = "SageMaker"
     machines._AWS_SDK_ERROR_CODE_OVERRIDES["sagemaker"] = {**_MODELLED, "ValidationException": "SageMakerException"}
     machines._execute_task = partial(_with_execution, machines._execute_task)
     machines._invoke_resource_with_timeout = partial(_with_limit, machines._invoke_resource_with_timeout)
+
+
+def integrate(tasks: Mapping[str, Callable[..., Any]]) -> None:
+    """Register functions that run tasks, by the prefix of their resource."""
+    # MiniStack takes the first matching prefix: the longest must come first
+    merged = {**machines._SERVICE_DISPATCH, **tasks}
+    machines._SERVICE_DISPATCH = dict(sorted(merged.items(), key=lambda row: -len(row[0])))
 
 
 def _with_execution(execute: Any, state: Any, raw_input: Any, execution: Any, ctx: Any) -> Any:
@@ -100,7 +104,8 @@ def _follow(kind: str, name: str) -> Record:
             requested = True
         pause.wait(_LOOK)
     shape = output_shape(f"Describe{kind}")
-    described: Record = _milliseconds({key: value for key, value in record.items() if key in shape.members})
+    members = {key: value for key, value in record.items() if key in shape.members}
+    described: Record = status_events.timed(members, status_events.milliseconds)
     if record[f"{kind}Status"] != "Completed":
         raise machines._ExecutionError("States.TaskFailed", json.dumps(described))
     return described
@@ -111,12 +116,3 @@ def _failed(error: ServiceError) -> Exception:
     detail = f"(Service: AmazonSageMaker; Status Code: {error.status}; Error Code: {error.code})"
     failure: Exception = machines._ExecutionError(f"SageMaker.{name}", f"{error.message} {detail}")
     return failure
-
-
-def _milliseconds(value: Any) -> Any:
-    """Return a description in Step Functions' format: the API's member names, times in epoch milliseconds."""
-    if isinstance(value, dict):
-        return {key: _milliseconds(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_milliseconds(item) for item in value]
-    return int(value.timestamp() * 1000) if isinstance(value, datetime) else value

@@ -14,7 +14,7 @@ from ministack.services.cloudformation import provisioners
 
 from mlops_local import clock
 from mlops_local.sagemaker import monitoring_schedules, resource_store, sagemaker_api
-from mlops_local.sagemaker.api_shapes import Record, ServiceError, from_text, operation
+from mlops_local.sagemaker.api_shapes import Record, call_of_template, from_text, operation
 from mlops_local.stacks import resource_types
 
 Created = tuple[str, dict[str, Any]]
@@ -43,6 +43,8 @@ _IN_PLACE: dict[str, tuple[str, ...]] = {
 # properties of CloudFormation that the create operation lacks
 _UPDATE_ONLY = ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig", _POLICY)
 _LOOK = 0.05  # real seconds between two polls of an endpoint
+
+_call = partial(call_of_template, sagemaker_api.call)
 
 
 def install() -> None:
@@ -166,14 +168,6 @@ def _retag(arn: str, old: list[Record], new: list[Record]) -> None:
         _call("DeleteTags", {"ResourceArn": arn, "TagKeys": removed})
     if new:
         _call("AddTags", {"ResourceArn": arn, "Tags": new})
-
-
-def _call(name: str, request: Record) -> Record:
-    # claim: resource-fails-with-the-services-reason
-    try:
-        return sagemaker_api.call(name, request)
-    except ServiceError as error:
-        raise ValueError(f'Resource handler returned message: "{error.message}"') from error
 
 
 def _generated(stack: str, logical_id: str) -> str:

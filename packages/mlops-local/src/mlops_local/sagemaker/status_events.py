@@ -13,6 +13,7 @@ from typing import Any
 from ministack.services import eventbridge
 
 from mlops_local import clock
+from mlops_local.documents import converted
 from mlops_local.sagemaker import resource_store
 from mlops_local.sagemaker.api_shapes import Record, output_shape, wire
 
@@ -21,12 +22,12 @@ _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 def state_change(kind: str, record: Record) -> None:
     """Send the event of a job or an endpoint, such as "SageMaker Training Job State Change"."""
-    _send(f"SageMaker {_WORDS.sub(' ', kind)} State Change", kind, record, _milliseconds)
+    _send(f"SageMaker {_WORDS.sub(' ', kind)} State Change", kind, record, milliseconds)
 
 
 def deployment(record: Record) -> None:
     """Send "SageMaker Endpoint Deployment State Change", including the pending deployment, if any."""
-    _send("SageMaker Endpoint Deployment State Change", "Endpoint", record, _milliseconds)
+    _send("SageMaker Endpoint Deployment State Change", "Endpoint", record, milliseconds)
 
 
 def model_package(record: Record, updated: list[str] | None = None) -> None:
@@ -41,7 +42,7 @@ def _send(
 ) -> None:
     with resource_store.LOCK:
         identity = record[resource_store.KINDS[kind].arn]
-        known = wire(output_shape(f"Describe{kind}"), _timed(record, time))
+        known = wire(output_shape(f"Describe{kind}"), timed(record, time))
         detail = (
             known | {"Tags": dict(resource_store.store().tags.get(identity, {}))} | ({} if extra is None else extra)
         )
@@ -57,15 +58,13 @@ def _send(
     eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
 
 
-def _timed(value: Any, time: Callable[[datetime], Any]) -> Any:
-    if isinstance(value, dict):
-        return {key: _timed(item, time) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_timed(item, time) for item in value]
-    return time(value) if isinstance(value, datetime) else value
+def timed(value: Any, time: Callable[[datetime], Any]) -> Any:
+    """Return a document with its times converted."""
+    return converted(value, lambda leaf: time(leaf) if isinstance(leaf, datetime) else leaf)
 
 
-def _milliseconds(moment: datetime) -> int:
+def milliseconds(moment: datetime) -> int:
+    """Return a time in epoch milliseconds."""
     return int(moment.timestamp() * 1000)
 
 

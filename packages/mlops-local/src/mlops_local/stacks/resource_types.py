@@ -17,6 +17,7 @@ from ministack.services import dynamodb, eventbridge, iam, sns
 from ministack.services.cloudformation import provisioners, stacks
 
 from mlops_local import event_buses, s3_bucket
+from mlops_local.documents import booleans
 from mlops_local.functions import lambda_types
 from mlops_local.glue import jobs
 from mlops_local.stacks.handler_steps import complete, done
@@ -264,10 +265,10 @@ def _table_settings(name: str, old: Properties, new: Properties) -> None:
     if ttl != old.get("TimeToLiveSpecification"):
         previous = old.get("TimeToLiveSpecification") or {}
         dropped = {"Enabled": False, "AttributeName": previous.get("AttributeName")}
-        done(dynamodb._update_ttl({"TableName": name, "TimeToLiveSpecification": _booleans(ttl or dropped)}))
+        done(dynamodb._update_ttl({"TableName": name, "TimeToLiveSpecification": booleans(ttl or dropped)}))
     recovery = new.get("PointInTimeRecoverySpecification")
     if recovery != old.get("PointInTimeRecoverySpecification"):
-        wanted = _booleans(recovery or {"PointInTimeRecoveryEnabled": False})
+        wanted = booleans(recovery or {"PointInTimeRecoveryEnabled": False})
         done(dynamodb._update_continuous_backups({"TableName": name, "PointInTimeRecoverySpecification": wanted}))
     encryption = new.get("SSESpecification")
     if encryption and not old:
@@ -278,12 +279,6 @@ def _table_settings(name: str, old: Properties, new: Properties) -> None:
         key = encryption.get("KMSMasterKeyId")
         description = dynamodb._sse_description_from_spec({**wanted, "KMSMasterKeyId": key} if key else wanted)
         dynamodb._tables[name]["SSEDescription"] = description
-
-
-def _booleans(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert CloudFormation's `"true"` to the API's `true`."""
-    words = {"true": True, "false": False}
-    return {key: words.get(value, value) if isinstance(value, str) else value for key, value in settings.items()}
 
 
 def _glue_table(hive: dict[str, Any]) -> dict[str, Any]:
@@ -326,7 +321,7 @@ def _alarm_arguments(name: str, properties: Properties) -> Properties:
         renamed["ActionsSuppressorWaitPeriod"] = int(renamed["ActionsSuppressorWaitPeriod"])
     if "ActionsSuppressorExtensionPeriod" in renamed:
         renamed["ActionsSuppressorExtensionPeriod"] = int(renamed["ActionsSuppressorExtensionPeriod"])
-    return {"AlarmName": name, **_booleans(renamed)}
+    return {"AlarmName": name, **booleans(renamed)}
 
 
 def _composite_create(logical_id: str, properties: Properties, stack: str) -> Created:
