@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 
 import pytest
 from botocore.exceptions import ClientError
@@ -59,7 +60,7 @@ def test_the_input_of_a_model_names_no_owner() -> None:
     async def account(*_: object) -> str:
         return str(get_account_id())
 
-    serve = _scoped("sagemaker", account)
+    serve = partial(_scoped, "sagemaker", account)
     body = json.dumps({"ModelPackageName": f"arn:aws:sagemaker:us-east-1:{BUILD}:model-package/demand/1"}).encode()
     target = {"x-amz-target": "SageMaker.DescribeModelPackage"}
     with request_scope(STAGING, "us-east-1"):

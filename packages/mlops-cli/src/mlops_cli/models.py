@@ -206,7 +206,8 @@ def approve(
         rollouts = _rollouts(aws, description["ModelPackageGroupName"]) if wait else {}
         case.require_approvable()
         if case.is_settled and not again:
-            document, text = {"package": description["ModelPackageArn"]}, _approved_text(package, description)
+            document = {"package": description["ModelPackageArn"]}
+            text = f"{package} is already approved: {description.get('ApprovalDescription', '')}"
             if not wait:
                 raise UserError(f"{text}; to request its rollout again, add --again")
             typer.echo(text, err=True)
@@ -231,10 +232,6 @@ def approve(
     if not all(each.is_served for each in followed.values()):
         raise VerdictError(text, document=document)
     answer(document, text, as_json=as_json)
-
-
-def _approved_text(package: str, description: Mapping[str, Any]) -> str:
-    return f"{package} is already approved: {description.get('ApprovalDescription', '')}"
 
 
 def _followed(

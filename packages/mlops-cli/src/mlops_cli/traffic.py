@@ -137,7 +137,7 @@ def _run(
     def send(part: Iterable[Mapping[str, object]], names: Sequence[str] | None, first: int) -> "Iterator[AnsweredCall]":
         return calls.send(part, names, first=first)
 
-    printed = 0.0
+    printed, total = 0.0, sum(len(each.rows) for each in hours)
     for _ in TrafficReplay(
         hours=hours,
         rows=rows,
@@ -154,11 +154,7 @@ def _run(
     ).run(counts):
         if time.monotonic() - printed >= _PROGRESS_SECONDS:
             printed = time.monotonic()
-            print(f"{counts.hour:%Y-%m-%dT%H}: {counts.rows} of {_total(hours)} rows", file=sys.stderr)
-
-
-def _total(hours: "Sequence[RowsOfHour]") -> int:
-    return sum(len(each.rows) for each in hours)
+            print(f"{counts.hour:%Y-%m-%dT%H}: {counts.rows} of {total} rows", file=sys.stderr)
 
 
 class _CloudClock:

@@ -122,7 +122,8 @@ def _refused(problem: tuple[str, str, int] | None) -> Any:
 
 def _alias_problem(config: Any) -> tuple[str, str, int] | None:
     """Return code, message and status of CloudFront's error for the aliases of a configuration, or ``None``."""
-    names = [name.lower() for name in cloudfront._get_distribution_aliases({"config_xml": _xml(config)})]
+    text = cloudfront.tostring(config, encoding="unicode")
+    names = [name.lower() for name in cloudfront._get_distribution_aliases({"config_xml": text})]
     if not names:
         return None
     viewer = cloudfront._find(config, "ViewerCertificate")
@@ -167,10 +168,6 @@ def _alias_problem(config: Any) -> tuple[str, str, int] | None:
         if not name.startswith("*"):
             _announce(name)
     return None
-
-
-def _xml(config: Any) -> str:
-    return str(cloudfront.tostring(config, encoding="unicode"))
 
 
 def _domain_problem(data: Mapping[str, Any]) -> str | None:

@@ -123,8 +123,8 @@ def _declared(properties: Properties) -> dict[str, Any]:
 def _schema(declared: Properties, schema_id: int) -> Schema:
     fields = [
         NestedField(
-            field_id=int(field["Id"]), name=field["Name"], field_type=_type(field["Type"]), required=_true(field.get("Required")),
-            doc=field.get("Doc"),
+            field_id=int(field["Id"]), name=field["Name"], field_type=_type(field["Type"]),
+            required=str(field.get("Required")).lower() == "true", doc=field.get("Doc"),
         )
         for field in declared["Schema"]["Fields"]
     ]  # fmt: skip
@@ -189,7 +189,3 @@ def _check_evolution(current: Schema, wanted: Schema, spec: PartitionSpec, name:
     ]
     if problems:
         raise ValueError(f"AWS::Glue::Table {name}: " + "; ".join(problems))
-
-
-def _true(value: Any) -> bool:
-    return str(value).lower() == "true"

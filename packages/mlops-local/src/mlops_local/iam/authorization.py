@@ -476,16 +476,13 @@ def _put_in_variables() -> None:
             known = iam_evaluator._resolve_condition_key(found[1], context)
             return known if isinstance(known, str) else "\0"  # matches no request
 
-        given = json.dumps(conditions)
-        if "${" not in given:
-            return bool(met(conditions, context))
-        return bool(met(_replaced(conditions, value), context))
+        if "${" in json.dumps(conditions):
+            conditions = converted(
+                conditions, lambda leaf: _VARIABLE.sub(value, leaf) if isinstance(leaf, str) else leaf
+            )
+        return bool(met(conditions, context))
 
     iam_evaluator._conditions_met = meeting
-
-
-def _replaced(value: Any, variable: Callable[[re.Match[str]], str]) -> Any:
-    return converted(value, lambda leaf: _VARIABLE.sub(variable, leaf) if isinstance(leaf, str) else leaf)
 
 
 def _parse_documents_once() -> None:
