@@ -42,8 +42,7 @@ def _handler(
     return {"create": create, "update": update, "update_with_logical_id": True, "delete": delete}
 
 
-def _create_target(logical_id: str, properties: Record, stack: str) -> Created:
-    del logical_id, stack
+def _create_target(_logical_id: str, properties: Record, _stack: str) -> Created:
     resource_types.check_schema(TARGET, properties)
     request = _typed(
         "RegisterScalableTarget", {k: v for k, v in properties.items() if k not in {"ScheduledActions", "RoleARN"}}
@@ -62,15 +61,13 @@ def _create_target(logical_id: str, properties: Record, stack: str) -> Created:
     }
 
 
-def _delete_target(physical_id: str, properties: Record) -> None:
-    del properties
+def _delete_target(physical_id: str, _properties: Record) -> None:
     resource = physical_id.partition("|")[0]
     if resource in store().targets:
         _call("DeregisterScalableTarget", _target(resource))
 
 
-def _create_policy(logical_id: str, properties: Record, stack: str) -> Created:
-    del logical_id, stack
+def _create_policy(_logical_id: str, properties: Record, _stack: str) -> Created:
     resource_types.check_schema(POLICY, properties)
     given = {name: value for name, value in properties.items() if name != "ScalingTargetId"}
     if "ScalingTargetId" in properties:
@@ -80,8 +77,7 @@ def _create_policy(logical_id: str, properties: Record, stack: str) -> Created:
     return arn, {"Arn": arn}
 
 
-def _delete_policy(physical_id: str, properties: Record) -> None:
-    del properties
+def _delete_policy(physical_id: str, _properties: Record) -> None:
     for resource, target in list(store().targets.items()):
         for name, policy in list(target.policies.items()):
             if policy["PolicyARN"] == physical_id:

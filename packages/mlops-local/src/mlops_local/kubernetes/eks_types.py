@@ -67,8 +67,7 @@ def _entry(properties: Properties) -> dict[str, Any]:
     return given | {"type": properties.get("Type", "STANDARD")}
 
 
-def _create_entry(logical_id: str, properties: Properties, stack: str) -> Created:
-    del logical_id, stack
+def _create_entry(_logical_id: str, properties: Properties, _stack: str) -> Created:
     resource_types.check_schema(ENTRY, properties)
     cluster, principal = properties["ClusterName"], properties["PrincipalArn"]
     made = _done(eks._create_access_entry(cluster, {"principalArn": principal, **_entry(properties)}))
@@ -127,8 +126,7 @@ def _attributes(association: dict[str, Any]) -> Created:
     return association["associationArn"], attributes | {"ExternalId": association.get("externalId", "")}
 
 
-def _create_association(logical_id: str, properties: Properties, stack: str) -> Created:
-    del logical_id, stack
+def _create_association(_logical_id: str, properties: Properties, _stack: str) -> Created:
     resource_types.check_schema(ASSOCIATION, properties)
     body = {
         "namespace": properties["Namespace"],

@@ -119,8 +119,7 @@ def _update(  # noqa: PLR0917 - MiniStack's own signature
     return _created(kind, name)
 
 
-def _delete(kind: str, physical_id: str, properties: Record) -> None:
-    del properties
+def _delete(kind: str, physical_id: str, _properties: Record) -> None:
     spec, name = resource_store.KINDS[kind], resource_store.name_of(kind, physical_id)
     if name not in resource_store.store().records[kind]:
         return
