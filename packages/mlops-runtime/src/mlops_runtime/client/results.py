@@ -51,10 +51,6 @@ def _line(cell: str, values: Sequence[object]) -> str:
     return f"<tr>{''.join(f'<{cell}>{html.escape(_text(value))}</{cell}>' for value in values)}</tr>"
 
 
-def _facts(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"what": name, "value": value} for name, value in values.items()]
-
-
 def _text(value: object) -> str:
     if value is None:
         return ""
@@ -77,7 +73,7 @@ class Summary(Shown):
 
     def records(self) -> list[dict[str, Any]]:
         """Return one row per fact."""
-        return _facts(self.facts)
+        return [{"what": name, "value": value} for name, value in self.facts.items()]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -131,7 +127,7 @@ class RunSummary(Shown):
         facts |= {f"hyperparameter {name}": value for name, value in found.hyperparameters.items()}
         if found.training is not None:
             facts |= {f"training {name}": value for name, value in found.training.metrics.items()}
-        return _facts(facts)
+        return [{"what": name, "value": value} for name, value in facts.items()]
 
     def curves(self) -> list[dict[str, Any]]:
         """Return one row per step of the script's training curves: the step, and a column for each curve."""
@@ -211,15 +207,14 @@ class Live(Shown):
     def records(self) -> list[dict[str, Any]]:
         """Return one row per fact."""
         of = self.pointer
-        return _facts(
-            {
-                "endpoint": of.endpoint,
-                "version": self.version,
-                "since": of.since,
-                "training set": of.training_set_id,
-                "model": of.model_sha256,
-            }
-        )
+        facts = {
+            "endpoint": of.endpoint,
+            "version": self.version,
+            "since": of.since,
+            "training set": of.training_set_id,
+            "model": of.model_sha256,
+        }
+        return [{"what": name, "value": value} for name, value in facts.items()]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
