@@ -9,7 +9,8 @@ import boto3
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.retraining import TrainingSetPlan
-from mlops_runtime.features.snapshot_tags import SnapshotTags, time_of
+from mlops_runtime.features.snapshot_tags import SnapshotTags
+from mlops_runtime.iso_time import parse_time
 
 logging.getLogger().setLevel(logging.INFO)
 
@@ -26,5 +27,5 @@ TABLES = os.environ["TABLES"].split(",")
 def handler(event: dict[str, Any], context: object) -> dict[str, str]:
     """Return the tag of the plan's tables for ``{"as_of": ISO, "now": ISO}``, and the engine for their size with the reason."""
     del context
-    found = TAGS.pin(PLAN, TABLES, as_of=time_of(event["as_of"]), now=time_of(event["now"]))
+    found = TAGS.pin(PLAN, TABLES, as_of=parse_time(event["as_of"]), now=parse_time(event["now"]))
     return {"tag": found.tag, "engine": found.choice.engine, "reason": found.choice.reason}

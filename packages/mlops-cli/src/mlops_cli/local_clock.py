@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +11,7 @@ import typer
 from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import shown
 from mlops_cli.local import Home, home_folder
+from mlops_runtime.iso_time import parse_time
 
 _SPAN = re.compile(
     r"(?:(?P<weeks>\d+)w)?(?:(?P<days>\d+)d)?(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)m)?(?:(?P<seconds>\d+)s)?"
@@ -101,7 +102,6 @@ def moment(text: str) -> datetime:
         '2017-08-07T06:30:00+00:00'
     """
     try:
-        found = datetime.fromisoformat(text)
+        return parse_time(text)
     except ValueError:
         raise typer.BadParameter(f"a time must have the form 2017-08-07 or 2017-08-07T06:30, got {text!r}") from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

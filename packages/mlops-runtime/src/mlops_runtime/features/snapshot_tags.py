@@ -61,17 +61,6 @@ def tables_of(plan: TrainingSetPlan, tables: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in tables if name in groups or _VERSION.sub("", name) in groups)
 
 
-def time_of(text: str) -> datetime:
-    """Return the time from a state machine's input; a time without a zone is in UTC, as for the job.
-
-    Example:
-        >>> time_of("2017-08-01T09:00:00").isoformat(), time_of("2017-08-01T09:00:00.000Z").isoformat()
-        ('2017-08-01T09:00:00+00:00', '2017-08-01T09:00:00+00:00')
-    """
-    time = datetime.fromisoformat(text)
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
-
-
 def with_tag(
     metadata: Mapping[str, Any], location: str, snapshot: int, tag: str, *, now: datetime
 ) -> dict[str, object]:

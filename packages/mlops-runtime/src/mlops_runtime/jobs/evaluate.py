@@ -23,6 +23,7 @@ from mlops_runtime.contracts.model import Evaluation, ModelSignature
 from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan
+from mlops_runtime.iso_time import parse_time
 from mlops_runtime.jobs.candidate_baseline import Evaluated, make_baseline, plan_problems
 from mlops_runtime.jobs.expected_predictions import compare_predictions, read_expected
 from mlops_runtime.jobs.holdout_labels import (
@@ -339,11 +340,11 @@ def _manifest_failures(manifest: TrainingSetManifest, newest: object, first: obj
         return []
     times = {name: iso_time(manifest.split[name]) for name in ("trained_until", "holdout_from")}
     trained, held = times["trained_until"], times["holdout_from"]
-    reached, begun = iso_time(newest.isoformat()), iso_time(first.isoformat())
+    reached, begun = parse_time(newest.isoformat()), parse_time(first.isoformat())
     wrong = []
-    if trained is not None and reached is not None and trained < reached:
+    if trained is not None and trained < reached:
         wrong.append(f"trained_until is {manifest.split['trained_until']}, the training split reaches {_shown(newest)}")
-    if held is not None and begun is not None and held > begun:
+    if held is not None and held > begun:
         wrong.append(f"holdout_from is {manifest.split['holdout_from']}, the holdout begins {_shown(first)}")
     return [f"the manifest's times do not match its rows: {each}" for each in wrong]
 

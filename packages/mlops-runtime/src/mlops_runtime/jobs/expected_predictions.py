@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops_runtime.contracts.model import ComparedPredictions
+from mlops_runtime.iso_time import with_offset
 from mlops_runtime.jobs.job_environment import JobError
 
 PREDICTION = "prediction"
@@ -197,7 +198,7 @@ def _text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, datetime):
-        return (value if value.tzinfo is not None else value.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+        return with_offset(value).astimezone(UTC).isoformat()
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC).isoformat()
     return str(value)

@@ -26,7 +26,7 @@ from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.build_intent import Builds
 from mlops_runtime.features.feature_service import FeatureServiceError, FeatureServices
 from mlops_runtime.features.point_in_time import PlanError
-from mlops_runtime.features.snapshot_tags import time_of, training_set_tag
+from mlops_runtime.features.snapshot_tags import training_set_tag
 from mlops_runtime.features.split_set import keep_service
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_description import FeatureTableError
@@ -34,6 +34,7 @@ from mlops_runtime.features.training_set import write
 from mlops_runtime.features.training_set_files import MANIFEST_FILE, SPLITS
 from mlops_runtime.features.training_set_manifest import ManifestError, Manifests, Objects, pins
 from mlops_runtime.features.training_set_request import TrainingSetError
+from mlops_runtime.iso_time import parse_time
 from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.jobs.lineage_report import Lineage
 from mlops_runtime.jobs.lineage_report import add_arguments as lineage_arguments
@@ -181,7 +182,7 @@ def _log_problems(problems: Sequence[str]) -> None:
 
 def _time(text: str) -> datetime:
     try:
-        return time_of(text)
+        return parse_time(text)
     except ValueError:
         raise JobError(f"--as-of must be an ISO 8601 time, got {text!r}") from None
 

@@ -37,7 +37,6 @@ from mlops_runtime.features.feature_service import FeatureServiceError, FeatureS
 from mlops_runtime.features.glue_build import DONE, DRAFT, Done, staged
 from mlops_runtime.features.point_in_time import PlanError
 from mlops_runtime.features.row_hashing import BLOCK
-from mlops_runtime.features.snapshot_tags import time_of
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_catalog import glue_properties
 from mlops_runtime.features.table_description import FeatureTableError
@@ -45,6 +44,7 @@ from mlops_runtime.features.training_set import copy_staged, entities_key, folde
 from mlops_runtime.features.training_set_files import MANIFEST_FILE
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import TrainingSetError
+from mlops_runtime.iso_time import parse_time
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str]) -> int:
         else:
             manifest = build.planned(
                 from_json(TrainingSetPlan, given.plan),
-                as_of=time_of(given.as_of),
+                as_of=parse_time(given.as_of),
                 tables=given.tables.split(","),
                 output=given.output.removeprefix(f"{given.sets.rstrip('/')}/").rstrip("/"),
                 tag=given.tag,

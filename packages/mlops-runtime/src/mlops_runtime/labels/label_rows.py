@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time
 from typing import Any
 
 from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
+from mlops_runtime.iso_time import with_offset
 from mlops_runtime.labels.label_kind import LabelKind
 
 LONGEST_ID = 64  # SageMaker's limit on inference ids
@@ -203,7 +204,7 @@ def time_of(value: object) -> datetime | None:
         value = datetime.combine(value, time())
     if not isinstance(value, datetime):
         return None
-    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    return with_offset(value)
 
 
 def _time(value: object, row: int, problems: _Problems, now: datetime | None) -> datetime | None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from mlops_runtime.contracts.capture import LabelTimes
+from mlops_runtime.iso_time import with_offset
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -134,7 +135,7 @@ def _stamp(known: Any, written: Any) -> int:
 
 
 def _microseconds(at: datetime) -> int:
-    return max(0, ((at if at.tzinfo is not None else at.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND)
+    return max(0, (with_offset(at) - _EPOCH) // _MICROSECOND)
 
 
 def _time(microseconds: int) -> str:

@@ -13,6 +13,7 @@ from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer
 from mlops_runtime.contracts.unit_entries import EndpointEntry, UnitEntry
+from mlops_runtime.iso_time import parse_time
 from mlops_runtime.monitor.archive import Archive
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -151,10 +152,9 @@ def hour(option: str, text: str) -> datetime:
         '2017-08-08T06:00:00+00:00'
     """
     try:
-        found = datetime.fromisoformat(text)
+        found = parse_time(text)
     except ValueError:
         raise WatchedError(f"{option} must be a time such as 2017-08-08T06 or 2017-08-08, got {text!r}") from None
-    found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
     return found.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
@@ -173,8 +173,7 @@ def whole_hour(option: str, text: str) -> datetime:
         '2017-08-08T04:00:00+00:00'
     """
     found = hour(option, text)
-    given = datetime.fromisoformat(text)
-    if (given if given.tzinfo is not None else given.replace(tzinfo=UTC)) != found:
+    if parse_time(text) != found:
         raise WatchedError(
             f"{option} must be a whole hour, UTC, got {text!r}; use {found:%Y-%m-%dT%H} or the following hour"
         )

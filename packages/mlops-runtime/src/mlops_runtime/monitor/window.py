@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from mlops_runtime.contracts import ContractError
+from mlops_runtime.iso_time import parse_time, with_offset
 
 HOUR = timedelta(hours=1)
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html: delivered within minutes
@@ -31,7 +32,7 @@ class Window:
             >>> Window.before(datetime(2017, 8, 8, 0, 5), 24).end.isoformat()
             '2017-08-07T23:00:00+00:00'
         """
-        settled = (now if now.tzinfo is not None else now.replace(tzinfo=UTC)) - SETTLING
+        settled = with_offset(now) - SETTLING
         end = settled.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         return cls(end - timedelta(hours=hours), end)
 
@@ -112,12 +113,11 @@ def event_time(event: Mapping[str, Any]) -> datetime:
         6
     """
     try:
-        time = datetime.fromisoformat(event["time"])
+        return parse_time(event["time"])
     except (KeyError, TypeError, ValueError) as error:
         raise ContractError(
             f'the event must carry a time, {{"time": "2017-08-08T06:15:00Z"}}, got {event.get("time")!r}'
         ) from error
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def stamp(time: datetime) -> str:

@@ -6,13 +6,14 @@ A listed account may report on itself and on environments behind it, but never o
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from mlops_runtime.contracts import ContractError, from_dict, from_json
 from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail, event_source
 from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.contracts.served_model import ATTRIBUTE, WANTED, RetrainingWish, ServedState, ServedVersion
+from mlops_runtime.iso_time import parse_time
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment, downstream_chain
 from mlops_runtime.promotion.served_state import MOST_ROLLED_BACK
 from mlops_runtime.registry.model_package import version_of
@@ -202,12 +203,12 @@ def kept_with(kept: Sequence[ServedState], state: ServedState) -> tuple[ServedSt
     key = _key(state)
     before = next((each for each in kept if _key(each) == key), None)
     if before is not None:
-        if (_moment(state.at), state.sequence) < (_moment(before.at), before.sequence):
+        if (parse_time(state.at), state.sequence) < (parse_time(before.at), before.sequence):
             raise IgnoredReportError(
                 f"{state.name}: record {state.sequence} of {state.at} is stale: record {before.sequence} of {before.at} is known"
             )
         back = {(each.version, each.at): each for each in (*state.rolled_back, *before.rolled_back)}
-        newest = sorted(back.values(), key=lambda each: _moment(each.at), reverse=True)[:MOST_ROLLED_BACK]
+        newest = sorted(back.values(), key=lambda each: parse_time(each.at), reverse=True)[:MOST_ROLLED_BACK]
         state = replace(state, rolled_back=tuple(newest), asked=before.asked)
         if state == before:
             raise KnownReportError(f"{state.name}: record {state.sequence} of {state.at} is known")
@@ -276,7 +277,7 @@ def _state_problems(state: ServedState, now: datetime) -> list[str]:
             problems.append(f"version is {_shown(each.version)}")
     for text in (state.at, *(each.at for each in state.versions)):
         try:
-            ahead = _moment(text) - now
+            ahead = parse_time(text) - now
         except ValueError:
             problems.append(f"{_shown(text)} is not a time")
             continue
@@ -293,11 +294,6 @@ def _place_problems(state: ServedState, sender: NamedEnvironment, settings: Targ
     if listed:
         return [f"reports on {listed[0]}, which reports on itself"]
     return ["reports on its own source"] if place == settings.here else []
-
-
-def _moment(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _shown(value: object) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from mlops_runtime.contracts.model import (
     WEIGHTED,
@@ -14,6 +14,7 @@ from mlops_runtime.contracts.model import (
     SegmentSums,
 )
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
+from mlops_runtime.iso_time import parse_time
 from mlops_runtime.retraining.loss_intervals import CANDIDATE, CHAMPION, is_comparable
 
 _TOLERANCE = 1e-6  # relative, between an evaluation's totals and its blocks
@@ -47,10 +48,9 @@ def loss_of(blocks: Sequence[LossBlock], metric: Metric, name: str) -> float:
 def iso_time(text: str) -> datetime | None:
     """Return the time in a string of an evaluation or manifest; None if it is malformed."""
     try:
-        time = datetime.fromisoformat(text)
+        return parse_time(text)
     except ValueError:
         return None
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def may_overlap_holdout(trained_until: str, holdout_from: str, holdout_until: str, *, has_times_of_rows: bool) -> bool:

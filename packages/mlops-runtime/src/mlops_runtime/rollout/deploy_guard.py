@@ -18,6 +18,7 @@ from typing import Any
 from mlops_runtime.contracts import ContractError, from_json, to_dict
 from mlops_runtime.contracts.events import BusEvent
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, DiedExecution, LockRow
+from mlops_runtime.iso_time import with_offset
 from mlops_runtime.rollout.deploy_plan import live_pointer
 from mlops_runtime.rollout.event_origin import Origin, age_problem, read_event
 from mlops_runtime.rollout.execution_names import short_hash
@@ -152,7 +153,7 @@ def _approval(event: BusEvent, settings: GuardSettings) -> RequestedRollout:
 
 def _approval_name(arn: str, at: datetime) -> str:
     """Return the name of an approval's execution, by package and second: one approval may have several event ids."""
-    moment = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).astimezone(UTC)
+    moment = with_offset(at).astimezone(UTC)
     return f"approval-{arn.rpartition('/')[2]}-{short_hash(f'{arn} {moment:%Y-%m-%dT%H:%M:%SZ}')}"
 
 
@@ -187,7 +188,7 @@ def check_approval(
         if described.get(name) != value:
             raise IgnoredError(f"{arn} has {name} {described.get(name)!r} in the registry, expected {value!r}")
     changed = described.get("LastModifiedTime")
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    at = with_offset(at)
     is_same = isinstance(changed, datetime) and abs(changed - at) <= _SAME_CHANGE
     return replace(request, name=_approval_name(arn, changed if is_same and isinstance(changed, datetime) else at))
 

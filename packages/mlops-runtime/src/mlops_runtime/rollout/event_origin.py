@@ -7,10 +7,11 @@ See: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.events import BusEvent
+from mlops_runtime.iso_time import with_offset
 
 LONGEST_BODY = 262_144  # characters; EventBridge events have at most 256 KiB
 NEWEST = timedelta(minutes=5)  # clocks of senders may be ahead
@@ -35,7 +36,7 @@ def read_event(body: str) -> BusEvent:
 
 def age_problem(event: BusEvent, *, now: datetime, oldest: timedelta) -> str | None:
     """Return the times of an event that is older than ``oldest``, or in the future; None for any other."""
-    at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
+    at = with_offset(event.time)
     if -NEWEST <= now - at <= oldest:
         return None
     return f"event of {event.time.isoformat()} was received at {now.isoformat()}"

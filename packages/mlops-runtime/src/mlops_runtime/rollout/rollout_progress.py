@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_runtime.contracts import ContractError, from_dict, to_dict
 from mlops_runtime.contracts.rollout import RolloutVerdict
 from mlops_runtime.eks.slot_alarms import answer_time
+from mlops_runtime.iso_time import parse_time
 from mlops_runtime.rollout.fleet_minutes import FleetMetric
 
 if TYPE_CHECKING:
@@ -370,10 +371,9 @@ def _time(value: object) -> datetime | None:
     if isinstance(value, int | float):
         return datetime.fromtimestamp(value, tz=UTC)
     try:
-        found = datetime.fromisoformat(str(value))
+        return parse_time(str(value))
     except ValueError:
         return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _iso(at: datetime) -> str:

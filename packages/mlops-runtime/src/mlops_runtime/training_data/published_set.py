@@ -24,6 +24,7 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.features import Build, Output, OutputFile, PinnedTable, Semantics, TrainingSetManifest
+from mlops_runtime.iso_time import parse_time, with_offset
 from mlops_runtime.training_data.baseline_names import baseline_problems
 from mlops_runtime.training_data.naive_baselines import with_baselines
 
@@ -239,7 +240,7 @@ def _times(train: Any, holdout: Any, timestamp: str) -> dict[str, str]:
 def _iso(time: date) -> str:
     if not isinstance(time, datetime):
         time = datetime(time.year, time.month, time.day, tzinfo=UTC)
-    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).isoformat()
+    return with_offset(time).isoformat()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +271,7 @@ def _newer(present: _Present | None, *, holdout_until: str) -> str | None:
         return None
     until = present.manifest.split.get("holdout_until", "")
     try:
-        if _time(holdout_until) >= _time(until):
+        if parse_time(holdout_until) >= parse_time(until):
             return None
     except ValueError:  # the current set has no valid time
         return None
@@ -279,11 +280,6 @@ def _newer(present: _Present | None, *, holdout_until: str) -> str | None:
         "publish rows that reach at least as far, or replace the newer set on purpose: --replace-newer "
         "(in Python replace_newer=True)"
     )
-
-
-def _time(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def _replace(

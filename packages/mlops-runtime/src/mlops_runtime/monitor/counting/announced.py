@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from mlops_runtime.contracts.capture import ANNOUNCED_SECONDS, nonce_of
+from mlops_runtime.iso_time import parse_time
 
 # whether a call of this inference id at this time (ISO 8601) was announced
 IsAnnounced = Callable[[str, str], bool]
@@ -64,8 +65,7 @@ class Announcements:
         nonce = nonce_of(inference_id)
         if nonce is None or not time:
             return False
-        at = datetime.fromisoformat(time)
-        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        at = parse_time(time)
         for hour in (at, at - timedelta(hours=1)):
             announced = self._of(f"{hour.astimezone(UTC):{_HOUR}}").get(nonce)
             if announced is not None:

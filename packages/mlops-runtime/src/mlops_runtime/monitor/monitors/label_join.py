@@ -15,6 +15,7 @@ import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
 from mlops_runtime.contracts.rollout import TakenBack, is_among
+from mlops_runtime.iso_time import parse_time
 from mlops_runtime.labels.label_times import Stamps, merged, stamp_of
 from mlops_runtime.monitor.counting.announced import IsAnnounced, never_announced
 from mlops_runtime.monitor.counting.baseline_cells import as_text, boolean_number
@@ -488,10 +489,9 @@ def _integers(values: "array[int]") -> Codes:
 
 def _time(text: str) -> datetime | None:
     try:
-        time = datetime.fromisoformat(text)
+        return parse_time(text)
     except ValueError:
         return None
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def _finite(value: Any) -> float | None:

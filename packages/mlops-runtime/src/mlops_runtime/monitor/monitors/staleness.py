@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 
 from mlops_runtime.contracts.monitor import MetricValue
 from mlops_runtime.contracts.monitor_report import MonitorReport, QualityResult, Staleness
+from mlops_runtime.iso_time import parse_time
 from mlops_runtime.monitor.cloudwatch_metrics import METRICS, camel
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
@@ -32,7 +32,7 @@ def staleness(evidence: Evidence, quality: QualityResult, window: Window, spec: 
     return replace(
         found,
         label_lag_hours=(window.end - (evidence.newest_label or oldest)) / HOUR,
-        baseline_age_days=max(0.0, (window.end - _time(evidence.baseline.created)) / _DAY),
+        baseline_age_days=max(0.0, (window.end - parse_time(evidence.baseline.created)) / _DAY),
     )
 
 
@@ -42,11 +42,6 @@ def _capture_lag(evidence: Evidence, window: Window) -> float:
     if evidence.newest_capture is None:
         return float(window.hours)
     return max(0.0, (evidence.newest_call - evidence.newest_capture) / HOUR)
-
-
-def _time(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def metrics(report: MonitorReport) -> Iterator[MetricValue]:
