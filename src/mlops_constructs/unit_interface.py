@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, Self
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -15,7 +15,8 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_ssm as ssm
 
-from constructs import Construct, IDependable
+from constructs import Construct, IConstruct, IDependable
+from mlops_constructs._validation import ValidationError
 from mlops_runtime.contracts.platform_rules import PlatformRules
 from mlops_runtime.contracts.unit_entries import Entry
 
@@ -29,6 +30,30 @@ class Profile(Enum):
 
     DEVELOPMENT = "development"
     PRODUCTION = "production"
+
+    @classmethod
+    def from_context(cls, scope: IConstruct) -> Self:
+        """Return the profile that context ``profile`` names.
+
+        Args:
+            scope: The app, or a construct of it.
+
+        Raises:
+            ValidationError: If the context names no profile.
+
+        Example:
+            >>> Profile.from_context(cdk.App(context={"profile": "production"}))
+            <Profile.PRODUCTION: 'production'>
+        """
+        name = scope.node.try_get_context("profile")
+        allowed = [profile.value for profile in cls]
+        if name not in allowed:
+            problem = (
+                f"context profile must be {' or '.join(map(repr, allowed))}, got {name!r}; run `cdk synth`, which reads cdk.json, "
+                "or set -c profile=development"
+            )
+            raise ValidationError("InvalidProfile", [problem])
+        return cls(name)
 
     @property
     def keeps_data(self) -> bool:

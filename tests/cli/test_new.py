@@ -138,6 +138,23 @@ def test_what_is_made_is_clean(answers: Answers, tmp_path: Path) -> None:
     json.loads(files["cdk.json"])
 
 
+def test_programs_without_their_arguments_end_without_a_traceback(tmp_path: Path) -> None:
+    """The app without the CDK CLI's context reports how to set it; the check of compliance prints its usage."""
+    project.write_all(
+        tmp_path / "shop", render(answers_of("demand", "forecast", "number"), tmp_path / "rendered", PackageSources())
+    )
+    write_lock(tmp_path / "shop", "requirements.lock")
+
+    app = _in_project(tmp_path / "shop", sys.executable, "app.py")
+    checked = _in_project(tmp_path / "shop", sys.executable, "compliance.py")
+
+    (line,) = app.stderr.splitlines()
+    assert (app.returncode, app.stdout) == (1, "")
+    assert line.startswith("InvalidProfile: context profile must be 'development' or 'production', got None")
+    assert (checked.returncode, checked.stdout) == (2, "")
+    assert checked.stderr.startswith("usage: compliance.py [-h] path [{development,production}]")
+
+
 def test_stacks_with_a_feature_store_break_no_rule(tmp_path: Path) -> None:
     """Runs cdk-nag's packs in production on the stack that defines the store, and on one that imports it."""
     project.write_all(tmp_path / "shop", render(WITH_STORE, tmp_path / "rendered", PackageSources()))

@@ -1,13 +1,14 @@
 """Profiles of business units."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 import pytest
 
-from mlops_constructs import BusinessUnit, ModelRegistry, Profile
+from mlops_constructs import BusinessUnit, ModelRegistry, Profile, ValidationError
 from mlops_local.stacks import deployer
 from mlops_local.stacks.deployer import DeployError
 
@@ -21,6 +22,15 @@ def test_production_keeps_and_development_destroys() -> None:
     assert (Profile.PRODUCTION.removal_policy, Profile.PRODUCTION.zones) == (kept, 2)
     assert (Profile.DEVELOPMENT.removal_policy, Profile.DEVELOPMENT.zones) == (cdk.RemovalPolicy.DESTROY, 1)
     assert [profile.keeps_data for profile in (Profile.PRODUCTION, Profile.DEVELOPMENT)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("context", "got"), [({}, "None"), ({"profile": "staging"}, "'staging'"), ({"profile": ["a"]}, "['a']")]
+)
+def test_a_context_without_a_profile_is_refused(context: dict[str, Any], got: str) -> None:
+    """The error names what is allowed and how to set it."""
+    with pytest.raises(ValidationError, match=rf"'development' or 'production', got {re.escape(got)}; run `cdk synth`"):
+        Profile.from_context(cdk.App(context=context))
 
 
 @pytest.mark.cloud
