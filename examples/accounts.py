@@ -11,6 +11,7 @@ from mlops_constructs import (
     DriftAlarms,
     EndpointCapacity,
     Environment,
+    EvaluationPlan,
     ModelEndpoint,
     ModelImage,
     ModelMonitor,
@@ -22,7 +23,6 @@ from mlops_constructs import (
     TrainingJob,
     TrainingSetSource,
 )
-from mlops_runtime.contracts.retraining import EvaluationPlan
 
 # [start:values]
 BUILD = Environment("build", account="111111111111", region="eu-west-1")

@@ -17,8 +17,7 @@ from mlops_constructs import (
     Profile,
     RequestSchema,
 )
-from mlops_constructs._roles import wildcard_findings
-from mlops_constructs.compliance import acknowledge_all
+from mlops_constructs.compliance import acknowledge_all, wildcard_findings
 
 _NAME = "models.example.com"
 _REQUEST = RequestSchema.from_file("examples/pages/forecast.schema.json")
@@ -59,7 +58,7 @@ class FrontDoor(Shown):
         )
         acknowledge_all(
             policy,
-            [f"AwsSolutions-IAM5[{finding}]" for finding in wildcard_findings(self.resolve(policy.document))],
+            wildcard_findings(self.resolve(policy.document)),
             "names of objects, packages, executions, alarms and jobs are not known at deployment; each wildcard ends a prefix of "
             "the unit, except for metrics, costs and alarms of the account, which IAM cannot restrict further or the page lists",
         )

@@ -9,6 +9,7 @@ from examples.loop_outputs import define_loop_outputs
 from mlops_constructs import (
     BusinessUnit,
     EndpointCapacity,
+    EvaluationPlan,
     GoldenRequests,
     GuardPolicy,
     ModelEndpoint,
@@ -22,7 +23,6 @@ from mlops_constructs import (
     TrainingJob,
     TrainingSetSource,
 )
-from mlops_runtime.contracts.retraining import EvaluationPlan
 
 HERE = Path(__file__).parent
 

@@ -1,6 +1,7 @@
 """The smallest unit that trains and monitors your own model on your own data, in a locked environment."""
 
 from pathlib import Path
+from typing import Literal
 
 import aws_cdk as cdk
 
@@ -10,6 +11,7 @@ from mlops_constructs import (
     BusinessUnit,
     DataCapture,
     EndpointCapacity,
+    EvaluationPlan,
     GuardPolicy,
     ModelEndpoint,
     ModelImage,
@@ -20,8 +22,6 @@ from mlops_constructs import (
     TrainingJob,
     TrainingSetSource,
 )
-from mlops_runtime.contracts.model_manifest import Trust
-from mlops_runtime.contracts.retraining import EvaluationPlan
 
 HERE = Path(__file__).parent
 
@@ -43,7 +43,7 @@ class Clinic(cdk.Stack):
         id: str,
         *,
         lock: Path = HERE / "requirements.lock",
-        trust: tuple[Trust, ...] = ("data", "code", "pickle"),
+        trust: tuple[Literal["data", "code", "pickle"], ...] = ("data", "code", "pickle"),
         instances: int = 1,
     ) -> None:
         super().__init__(scope, id)

@@ -15,13 +15,13 @@ from mlops_constructs import (
     ModelMonitor,
     ModelRegistry,
     MonitorEngine,
+    MonitorSpec,
     MonitorTables,
     Network,
     Profile,
     Severity,
     UnitDashboard,
 )
-from mlops_runtime.monitor.spec import MonitorSpec
 
 
 class Monitors(cdk.Stack):

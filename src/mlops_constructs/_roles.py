@@ -14,7 +14,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct, IConstruct, IValidation
 from mlops_constructs._stack_values import stack_of, stack_values
 from mlops_constructs._validation import raise_if_any
-from mlops_constructs.compliance import acknowledge_all
+from mlops_constructs.compliance.acknowledgement import acknowledge_all, as_list, wildcard_findings
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import event_source
 
@@ -375,8 +375,7 @@ class _PolicyChecks:
                     "allowed; split the role"
                 )
             elif wildcard_reason is not None:
-                rules = [f"AwsSolutions-IAM5[{finding}]" for finding in wildcard_findings(document)]
-                acknowledge_all(policy, rules, wildcard_reason)
+                acknowledge_all(policy, wildcard_findings(document), wildcard_reason)
         return problems
 
 
@@ -385,20 +384,6 @@ def _policy_checks(stack: cdk.Stack) -> _PolicyChecks:
     checks = _PolicyChecks(stack)
     stack.node.add_validation(checks)
     return checks
-
-
-def wildcard_findings(document: Mapping[str, object]) -> list[str]:
-    """Return the findings of cdk-nag's IAM5 for a resolved policy document: ``Action::...`` and ``Resource::...``."""
-    found: dict[str, None] = {}
-    for statement in as_list(document.get("Statement", [])):
-        if not isinstance(statement, Mapping):
-            raise TypeError(f"a statement of a policy is an object, got {statement!r}")
-        if statement.get("Effect") != "Allow":
-            continue
-        found |= {f"Action::{a}": None for a in as_list(statement.get("Action")) if "*" in str(a)}
-        resources = (_flatten(r) for r in as_list(statement.get("Resource")))
-        found |= {f"Resource::{r}": None for r in resources if "*" in r}
-    return list(found)
 
 
 def rendered_length(document: object) -> int:
@@ -425,28 +410,6 @@ def _with_lengths(value: object) -> object:
     if isinstance(value, list):
         return [_with_lengths(item) for item in value]
     return value
-
-
-def as_list(value: object) -> list[object]:
-    """Return a policy element, which may be a single value or a list, as a list."""
-    return list(value) if isinstance(value, list) else [value]
-
-
-def _flatten(reference: object) -> str:
-    """Return the string by which cdk-nag identifies a reference in a finding's id."""
-    if isinstance(reference, str):
-        return reference.replace("${", "<").replace("}", ">")
-    if isinstance(reference, Mapping) and len(reference) == 1:
-        key, inner = next(iter(reference.items()))
-        if key == "Fn::Join":
-            return str(inner[0]).join(_flatten(part) for part in inner[1])
-        if key == "Fn::GetAtt":
-            return f"<{_flatten(inner[0])}.{_flatten(inner[1])}>"
-        if key == "Ref":
-            return f"<{_flatten(inner)}>"
-        if key in ("Fn::ImportValue", "Fn::Sub"):
-            return _flatten(inner)
-    return json.dumps(reference, separators=(",", ":"))
 
 
 def sagemaker_arn(scope: Construct, resource: str, name: str) -> str:

@@ -30,7 +30,6 @@ from mlops_constructs._roles import (
     sagemaker_arn,
     service_role,
     source_conditions,
-    wildcard_findings,
 )
 from mlops_local.cloud import Cloud
 
@@ -298,31 +297,6 @@ def test_pass_role_names_the_service(unit: BusinessUnit) -> None:
 
     assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
     assert statement["Resource"] == ROLE_ARN
-
-
-@pytest.mark.parametrize(
-    ("resource", "finding"),
-    [
-        ("*", "Resource::*"),
-        ({"Fn::Join": ["", [{"Fn::GetAtt": ["Data", "Arn"]}, "/*"]]}, "Resource::<Data.Arn>/*"),
-        (
-            {"Fn::Join": ["", ["arn:", {"Ref": "AWS::Partition"}, ":s3:::x/*"]]},
-            "Resource::arn:<AWS::Partition>:s3:::x/*",
-        ),
-        ({"Fn::Join": ["", [{"Fn::ImportValue": "Unit:Export"}, "/*"]]}, "Resource::Unit:Export/*"),
-        ({"Fn::Sub": "${Data.Arn}/*"}, "Resource::<Data.Arn>/*"),
-    ],
-)
-def test_findings_are_named_as_cdk_nag_names_them(resource: object, finding: str) -> None:
-    """References are flattened as in cdk-nag 3 (flatten-cfn-reference)."""
-    document = {"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": resource}]}
-
-    assert wildcard_findings(document) == [finding]
-
-
-def test_denials_have_no_findings() -> None:
-    """Broad denials are allowed."""
-    assert wildcard_findings({"Statement": [{"Effect": "Deny", "Action": "iam:*", "Resource": "*"}]}) == []
 
 
 def test_length_counts_references_as_what_they_become() -> None:

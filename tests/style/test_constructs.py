@@ -243,6 +243,21 @@ def test_what_callers_name_is_public() -> None:
     assert wrong == []
 
 
+def test_stacks_of_examples_import_from_one_module() -> None:
+    """A file that declares names public objects by ``mlops_constructs``, and no example names a private one."""
+    wrong = []
+    for path in sorted((ROOT / "examples").rglob("*.py")):
+        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        found = [(str(node.module), alias.name) for node in imports for alias in node.names]
+        declares = any(module.partition(".")[0] == "mlops_constructs" for module, _ in found)
+        for module, name in found:
+            is_ours = module.startswith("mlops_") and module != "mlops_constructs"
+            is_private = any(part.startswith("_") for part in (*module.split("."), name))
+            if is_ours and (is_private or (declares and name in PUBLIC)):
+                wrong.append(f"{path.relative_to(ROOT)}: from {module} import {name}")
+    assert wrong == []
+
+
 def test_the_import_collects_no_garbage() -> None:
     """Garbage collection is off during the import, which it would double, and on again afterwards."""
     code = (

@@ -10,9 +10,10 @@ from mlops_constructs.compliance.acknowledgement import (
     acknowledge,
     acknowledge_all,
     acknowledge_family,
+    wildcard_findings,
 )
 
-__all__ = ["RULE_FAMILIES", "MlopsChecks", "acknowledge", "acknowledge_all", "acknowledge_family"]
+__all__ = ["RULE_FAMILIES", "MlopsChecks", "acknowledge", "acknowledge_all", "acknowledge_family", "wildcard_findings"]
 
 
 def __getattr__(name: str) -> Any:

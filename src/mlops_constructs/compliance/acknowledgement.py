@@ -4,8 +4,9 @@ cdk-nag 3 reads acknowledgements from CDK's own validation framework. Only the q
 reason in the report, and only an exact id matches: no prefix, no pattern.
 """
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import aws_cdk as cdk
 
@@ -112,3 +113,47 @@ def acknowledge_all(construct: IConstruct, rules: Sequence[str], reason: str) ->
         cdk.Acknowledgment(id=f"{match['pack']}::{rule}", reason=reason) for rule, match in matches.items() if match
     ]
     cdk.Validations.of(construct).acknowledge(*acknowledged)
+
+
+def wildcard_findings(document: Mapping[str, object]) -> list[str]:
+    """Return the findings of cdk-nag's rule IAM5 in a policy document, one for each wildcard, as ``acknowledge_all`` takes them.
+
+    Args:
+        document: The document, resolved by its stack.
+
+    Example:
+        >>> wildcard_findings({"Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::data/x"}]})
+        ['AwsSolutions-IAM5[Action::s3:Get*]']
+    """
+    found: dict[str, None] = {}
+    for statement in as_list(document.get("Statement", [])):
+        if not isinstance(statement, Mapping):
+            raise TypeError(f"a statement of a policy is an object, got {statement!r}")
+        if statement.get("Effect") != "Allow":
+            continue
+        found |= {f"Action::{a}": None for a in as_list(statement.get("Action")) if "*" in str(a)}
+        resources = (_flatten(r) for r in as_list(statement.get("Resource")))
+        found |= {f"Resource::{r}": None for r in resources if "*" in r}
+    return [f"AwsSolutions-IAM5[{finding}]" for finding in found]
+
+
+def as_list(value: object) -> list[object]:
+    """Return a policy element, which may be a single value or a list, as a list."""
+    return list(value) if isinstance(value, list) else [value]
+
+
+def _flatten(reference: object) -> str:
+    """Return the string by which cdk-nag identifies a reference in a finding's id."""
+    if isinstance(reference, str):
+        return reference.replace("${", "<").replace("}", ">")
+    if isinstance(reference, Mapping) and len(reference) == 1:
+        key, inner = next(iter(reference.items()))
+        if key == "Fn::Join":
+            return str(inner[0]).join(_flatten(part) for part in inner[1])
+        if key == "Fn::GetAtt":
+            return f"<{_flatten(inner[0])}.{_flatten(inner[1])}>"
+        if key == "Ref":
+            return f"<{_flatten(inner)}>"
+        if key in ("Fn::ImportValue", "Fn::Sub"):
+            return _flatten(inner)
+    return json.dumps(reference, separators=(",", ":"))

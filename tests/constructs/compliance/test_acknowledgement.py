@@ -6,7 +6,7 @@ import pytest
 from aws_cdk import aws_sqs as sqs
 
 from mlops_constructs import ValidationError
-from mlops_constructs.compliance import RULE_FAMILIES, acknowledge, acknowledge_family
+from mlops_constructs.compliance import RULE_FAMILIES, acknowledge, acknowledge_family, wildcard_findings
 from mlops_constructs.compliance.harness import PACKS
 
 REASON = "it is itself where dead letters end; one more would never be read"
@@ -89,3 +89,28 @@ def test_families_name_packs_that_are_installed() -> None:
     names = {str(pack(app).read_pack_name) for pack in PACKS}
 
     assert {pack for packs in RULE_FAMILIES.values() for pack in packs} <= names
+
+
+@pytest.mark.parametrize(
+    ("resource", "finding"),
+    [
+        ("*", "Resource::*"),
+        ({"Fn::Join": ["", [{"Fn::GetAtt": ["Data", "Arn"]}, "/*"]]}, "Resource::<Data.Arn>/*"),
+        (
+            {"Fn::Join": ["", ["arn:", {"Ref": "AWS::Partition"}, ":s3:::x/*"]]},
+            "Resource::arn:<AWS::Partition>:s3:::x/*",
+        ),
+        ({"Fn::Join": ["", [{"Fn::ImportValue": "Unit:Export"}, "/*"]]}, "Resource::Unit:Export/*"),
+        ({"Fn::Sub": "${Data.Arn}/*"}, "Resource::<Data.Arn>/*"),
+    ],
+)
+def test_findings_are_named_as_cdk_nag_names_them(resource: object, finding: str) -> None:
+    """References are flattened as in cdk-nag 3 (flatten-cfn-reference)."""
+    document = {"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": resource}]}
+
+    assert wildcard_findings(document) == [f"AwsSolutions-IAM5[{finding}]"]
+
+
+def test_denials_have_no_findings() -> None:
+    """Broad denials are allowed."""
+    assert wildcard_findings({"Statement": [{"Effect": "Deny", "Action": "iam:*", "Resource": "*"}]}) == []
