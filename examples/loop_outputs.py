@@ -17,9 +17,6 @@ def define_loop_outputs(
 
     Args:
         stack: The example's stack.
-        unit: Its unit.
-        registry: Its registry.
-        endpoint: Its endpoint.
         retraining: Its pipeline.
     """
     outputs = {

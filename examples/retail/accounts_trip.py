@@ -248,7 +248,6 @@ class AccountsTrip(Trip):
 
         Args:
             place: The recording account.
-            target: The target.
             serves: The version that the target serves.
             rolled_back: The versions that it rolled back, newest first.
 

@@ -38,7 +38,6 @@ def run(
         page: File for the page.
         echo: Called with one line at the end of each step.
         begin: Called with a step's name at its start. Default: no call.
-        unit: Name of the unit.
         keep: Folder of an embedded cloud that is left running. Default: the cloud is stopped.
 
     Raises:

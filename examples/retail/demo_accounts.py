@@ -115,7 +115,6 @@ def first_model(trip: AccountsTrip, version: str) -> str:
     """Promote the first model through the accounts, and return production's version of it.
 
     Args:
-        trip: The trip.
         version: The version in build, which waits for an approval.
     """
     build, staging, production = trip.places.values()
@@ -148,7 +147,6 @@ def second_model(trip: AccountsTrip, version: str) -> str:
     """Promote the second model through the accounts by canary, and return production's version of it.
 
     Args:
-        trip: The trip.
         version: The version in build, which waits for an approval.
     """
     build, staging, production = trip.places.values()
@@ -193,7 +191,6 @@ def show(trip: AccountsTrip, home: Path, before: str, after: str, detail: list[s
     """Check with the ``mlops`` commands what staging and build report of production, and that all chains are intact.
 
     Args:
-        trip: The trip.
         home: Folder of the embedded cloud.
         before: The version that production serves.
         after: The version that it rolled back.

@@ -24,7 +24,6 @@ def train(script: Path, rows: Path, model: Path, *, lock_sha256: str = "0" * 64,
     """Run a training script, pack its model, and return its output.
 
     Args:
-        script: The script.
         rows: Folder with the training split.
         model: Folder of the model.
         lock_sha256: Digest of the lock of the model's environment. Default: this environment, see `HERE`.
@@ -54,7 +53,6 @@ def measured(
     Args:
         declaration: The unit's declaration.
         store: Store with the unit's rows.
-        week: The week.
         folder: Folder of the training set and the model.
         champion: Archive of the live model; ``None`` without one.
     """

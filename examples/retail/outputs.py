@@ -19,12 +19,10 @@ def define_outputs(
 
     Args:
         stack: The unit's stack.
-        unit: The unit.
         store: Its feature store.
         registry: Its model registry.
         endpoint: Its endpoint, or its service on a cluster.
         retraining: Its pipeline.
-        monitor: Its monitor.
     """
     values = {
         "ApproverRoleArn": registry.approver_role.role_arn,

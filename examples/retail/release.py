@@ -18,7 +18,6 @@ def travel(trip: Trip, *, count: int = 2) -> None:
     """Run the loop of a deployed unit with ingested features.
 
     Args:
-        trip: The trip.
         count: Number of live periods between the two models.
     """
     loop, replay = trip.loop, trip.replay

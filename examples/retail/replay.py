@@ -15,9 +15,7 @@ class Replay:
     """A unit for a trip. Periods are named by their first week.
 
     Args:
-        stack: Name of its stack.
         unit: Name of the business unit.
-        period: Name of a period.
         weeks: Weeks per period.
         tables: Number of feature groups.
         ingest: Ingests the data that becomes known in a range of periods; returns the number of rows.

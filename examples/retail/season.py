@@ -43,7 +43,6 @@ def plant(trip: Trip, requests: list[dict[str, object]]) -> None:
     """Approve two bad models by hand: one that the rehearsal detects, and one that only real traffic does.
 
     Args:
-        trip: The trip.
         requests: The live traffic.
     """
 

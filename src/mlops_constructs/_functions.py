@@ -199,7 +199,6 @@ def deliver(rule: events.Rule, queue: sqs.IQueue, *, dead_letters: sqs.IQueue) -
     See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sqs-permissions
 
     Args:
-        rule: The rule.
         queue: The queue; its key's policy must allow EventBridge.
         dead_letters: Queue of the undeliverable events.
     """
@@ -216,7 +215,6 @@ def add_target(rule: events.Rule, target: events.IRuleTarget, *, dead_letters: s
     See: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html
 
     Args:
-        rule: The rule.
         target: The target, without a dead-letter queue of its own.
         dead_letters: Queue of the undeliverable events.
     """
@@ -380,7 +378,6 @@ def define_queue_consumer(
     Args:
         scope: Parent.
         id: Construct id of the function; the queue is ``<id>Queue``, its dead-letter queue ``<id>DeadLetters``.
-        business_unit: The unit.
         folder: Folder of ``lambdas/`` whose ``handler.handler`` returns ``{"batchItemFailures": [...]}``.
         description: Purpose of the function.
         environment: Environment variables.

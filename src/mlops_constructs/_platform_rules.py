@@ -66,7 +66,6 @@ def rule_problems(
     """Return the rules of a unit's platform that images, instance types or a rollout violate.
 
     Args:
-        unit: The unit.
         scope: The construct.
         images: Images by argument name; ``None`` when the argument is not set.
         instance_types: Instance types by argument name; ``None`` or empty without instances.
@@ -100,7 +99,6 @@ def approval_problems(unit: IBusinessUnit, *, is_automatic: bool, timeout: cdk.D
     """Return the rules of a unit's platform that an approval violates.
 
     Args:
-        unit: The unit.
         is_automatic: Whether models are approved without a person.
         timeout: Time that a person has to approve.
     """

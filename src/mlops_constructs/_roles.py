@@ -290,7 +290,6 @@ def key_statement(
     See: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
 
     Args:
-        key: The key.
         services: Short names such as ``s3``, ``sqs``, ``dynamodb``, ``lambda``.
         actions: Actions of the services on behalf of the role. Default: read and write.
     """

@@ -23,7 +23,6 @@ def publish_values(
     Args:
         scope: Parent.
         id: Construct id.
-        unit: Name of the unit.
         profile: Value of its profile, a part of the parameters' names.
         parameters: Parameters to define.
         values: Value of each, by field.
@@ -55,7 +54,6 @@ def read_value(scope: Construct, *, unit: str, profile: str, field: str) -> str:
 
     Args:
         scope: Any construct of the stack.
-        unit: Name of the unit.
         profile: Value of its profile.
         field: Field of the parameter.
     """
@@ -67,7 +65,6 @@ def read_list(scope: Construct, *, unit: str, profile: str, field: str, count: i
 
     Args:
         scope: Any construct of the stack.
-        unit: Name of the unit.
         profile: Value of its profile.
         field: Field of the parameter.
         count: Number of values; the length of the list is only known at deployment.
@@ -82,7 +79,6 @@ def export_part(scope: Construct, *, unit: str, part: str) -> str:
 
     Args:
         scope: The construct that defines the part.
-        unit: Name of the unit.
         part: Name of the part, such as ``features``.
     """
     name = unit_export(unit, part=part)
@@ -99,7 +95,6 @@ def import_part(scope: Construct, *, unit: str, entry: str) -> None:
 
     Args:
         scope: The construct that imports the part.
-        unit: Name of the unit.
         entry: Name of the SSM parameter with the part's entry, which is JSON.
     """
     value, field = ssm.StringParameter.value_for_string_parameter(scope, entry), '"export":"'

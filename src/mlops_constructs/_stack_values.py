@@ -58,7 +58,6 @@ def mapped_account(stack: cdk.Stack, name: str, accounts: Mapping[str, str]) -> 
     """Return the account of the stack's Region by a mapping of the stack; a change set fails in Regions that it lacks.
 
     Args:
-        stack: The stack.
         name: Construct id of the mapping.
         accounts: Accounts by Region.
     """

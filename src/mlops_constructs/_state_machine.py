@@ -242,7 +242,6 @@ def each(
     Args:
         items: Expression of the items.
         states: States of an iteration.
-        next_state: Next state.
         catch: Next state after an error of an iteration, which is in ``$caught``.
         concurrency: Number of iterations at once. Default: 1.
     """

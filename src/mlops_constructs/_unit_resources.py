@@ -227,7 +227,6 @@ def resource_of(construct: IConstruct, kind: type[Resource]) -> Resource:
     """Return the resource that a construct of CDK defines.
 
     Args:
-        construct: The construct.
         kind: Class of the resource.
     """
     resource = construct.node.default_child
@@ -335,7 +334,6 @@ def admit(topic: sns.ITopic, scope: Construct, *, sid: str, service: str, source
     """Let a service publish to a topic for one source; without effect for an imported topic, whose owner must add the statement.
 
     Args:
-        topic: The topic.
         scope: Any construct of the stack.
         sid: Statement id: letters and digits, unique per source.
         service: Service principal.

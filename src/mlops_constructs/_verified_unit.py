@@ -27,8 +27,6 @@ class VerifiedUnit(cdk.Stack):
         Args:
             scope: The app.
             id: Construct id.
-            unit: Name of the unit.
-            stack: Name of the stack.
             bucket: Bucket for the stack's files, so that the account needs no ``cdk bootstrap``.
             image: Serving image.
         """

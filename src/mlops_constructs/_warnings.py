@@ -128,7 +128,6 @@ def counted(number: int, name: str) -> str:
     """Return a number with its noun, in the plural if needed.
 
     Args:
-        number: The number.
         name: The noun in the singular.
 
     Example:

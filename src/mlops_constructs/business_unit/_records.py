@@ -21,7 +21,6 @@ class AuditRecords:
     """Buckets and signing key of the audit records of a unit's endpoints.
 
     Args:
-        business_unit: The unit.
         bucket: Bucket of records and seals.
         heads: Bucket of published heads, which are write-once.
         signing_key: Key that signs the records.
@@ -63,7 +62,6 @@ class DefinedRecords(AuditRecords):
 
     Args:
         scope: Parent.
-        business_unit: The unit.
     """
 
     def __init__(self, scope: Construct, *, business_unit: IBusinessUnit) -> None:

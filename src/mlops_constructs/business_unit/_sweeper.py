@@ -45,7 +45,6 @@ class Sweeper(Construct):
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit.
         access_logs: Bucket of access logs; ``None`` when another stack owns it.
     """
 
@@ -92,9 +91,6 @@ class Sweeper(Construct):
         """Delete the packages of a registry when it leaves the stack.
 
         Args:
-            registry: The registry.
-            group_name: Name of its group.
-            group_arn: ARN of the group.
             packages_arn: ARN pattern of its packages.
 
         Raises:
@@ -136,7 +132,6 @@ class Sweeper(Construct):
         """Delete a policy before the buckets and packages that it allows writing to are swept, if both are in one stack.
 
         Args:
-            policy: The policy.
             statements: Its statements as JSON: reading a PolicyStatement is a call to Node.js.
         """
         named = [

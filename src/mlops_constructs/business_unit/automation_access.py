@@ -65,7 +65,6 @@ def automation_environment(unit: str, *, table: dynamodb.ITable, freeze: str) ->
     """Return the environment by which a function checks whether automation is paused or frozen.
 
     Args:
-        unit: Name of the unit.
         table: Table with the unit's item.
         freeze: Freeze calendar as JSON.
     """

@@ -476,11 +476,7 @@ class BusinessUnit(Construct):
             )
 
     def own_bucket(self, bucket: s3.Bucket) -> None:
-        """Add a bucket to the unit: in DEVELOPMENT it is emptied when it leaves the stack.
-
-        Args:
-            bucket: The bucket.
-        """
+        """Add a bucket to the unit: in DEVELOPMENT it is emptied when it leaves the stack."""
         if self._sweeper is not None:
             self._sweeper.sweep_bucket(bucket)
 
@@ -488,7 +484,7 @@ class BusinessUnit(Construct):
         """Detach a policy from a DEVELOPMENT stack before the resources that it allows writing to are emptied.
 
         Args:
-            policy: The policy.
+            policy: Policy that is deleted before objects and packages are.
             statements: Its statements as JSON; the buckets and registries in them must have been added to the unit before.
         """
         if self._sweeper is not None:
@@ -498,9 +494,9 @@ class BusinessUnit(Construct):
         """Add a model registry to the unit: in DEVELOPMENT its packages are deleted when it leaves the stack.
 
         Args:
-            registry: The registry.
-            group_name: Name of its group.
-            group_arn: ARN of the group.
+            registry: Construct below which the deletion of its packages is defined.
+            group_name: Name of its model package group, in the deletion's request.
+            group_arn: ARN of its model package group, for the deletion's permissions.
             packages_arn: ARN pattern of its packages.
         """
         if self._sweeper is not None:

@@ -106,7 +106,7 @@ class Network:
         """Use a VPC of the account; it must reach the services in ``INTERFACE_ENDPOINTS``, S3 and DynamoDB.
 
         Args:
-            vpc: The VPC.
+            vpc: VPC whose private subnets are used.
             subnets: Private subnets of the VPC.
             security_group: Security group of functions, jobs and endpoints. Default: one is defined, without ingress.
         """
@@ -117,7 +117,7 @@ class Network:
         """Use a VPC that the platform team shares with this account through AWS Resource Access Manager.
 
         Args:
-            vpc_id: Id of the VPC.
+            vpc_id: ``vpc-`` and its hexadecimal id.
             availability_zones: Availability Zones of the subnets, in their order.
             subnet_ids: Ids of the shared private subnets.
         """
@@ -320,8 +320,6 @@ def define_security_group(
     Args:
         scope: Parent.
         id: Construct id.
-        vpc: The VPC.
-        unit: Name of the unit.
         connectivity: VPC endpoints and routes.
     """
     group = ec2.SecurityGroup(

@@ -147,7 +147,6 @@ def define_key(scope: Construct, id: str, *, unit: str, profile: "Profile") -> k
     Args:
         scope: Parent.
         id: Construct id.
-        unit: Name of the unit.
         profile: Determines whether the key is retained when the stack is deleted.
     """
     return kms.Key(
@@ -205,7 +204,6 @@ def define_pause_key(scope: Construct, id: str, *, unit: str, profile: "Profile"
     Args:
         scope: Parent.
         id: Construct id.
-        unit: Name of the unit.
         profile: Determines whether the key is retained when the stack is deleted.
     """
     return _define_signing_key(

@@ -161,11 +161,7 @@ class Evidence:
 
 
 def add_packs(app: cdk.App) -> None:
-    """Make the synthesis of an app fail on a finding of any pack, including warnings.
-
-    Args:
-        app: The app.
-    """
+    """Make the synthesis of an app fail on a finding of any pack, including warnings."""
     cdk.Validations.of(app).add_plugins(*(pack(app) for pack in PACKS))
 
 

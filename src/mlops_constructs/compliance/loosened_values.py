@@ -87,7 +87,6 @@ def loosened_of_app(app: cdk.App, assembly: cx_api.CloudAssembly) -> dict[str, l
     """Return the loosened values in stacks of units with a platform, by stack name.
 
     Args:
-        app: The app.
         assembly: Its synthesized assembly.
     """
     constructs = app.node.find_all()

@@ -74,8 +74,6 @@ def define_hosting(
 
     Args:
         scope: Parent.
-        business_unit: The unit.
-        api: The API.
         sign_in_origin: Origin that the pages may call besides their own.
         domain: Domain name of the console. Default: the distribution's.
         certificate: Certificate for it, in us-east-1.
@@ -129,7 +127,6 @@ def publish_pages(
     Args:
         scope: Parent.
         hosting: Hosting of the pages.
-        business_unit: The unit.
         config: Content of ``/config.json``; values may be tokens.
     """
     document = page_document()

@@ -139,7 +139,6 @@ def children(
     """Yield the alarms of a monitor.
 
     Args:
-        monitor: The monitor.
         wape_ratio: Ratio of the live WAPE to the holdout's above which ``quality`` fires.
         severities: Severities that differ from the defaults, by name.
         psi: Largest PSI by feature.

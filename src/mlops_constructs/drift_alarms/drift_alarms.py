@@ -77,8 +77,6 @@ def define_messages(
     Args:
         scope: Parent.
         id: Construct id of the rule.
-        business_unit: The unit.
-        endpoint_name: The endpoint.
         outcomes: States to notify of.
         topic: Topic to notify.
         is_chat: Whether Amazon Q Developer subscribes to the topic: it displays only custom notifications, which the report's event

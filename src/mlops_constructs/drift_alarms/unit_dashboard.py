@@ -27,7 +27,7 @@ class UnitDashboard(Construct):
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit.
+        business_unit: Unit that owns the endpoints.
         drift_alarms: The alarms of its endpoints, in the order of the rows.
 
     Raises:

@@ -320,11 +320,7 @@ class EksInferenceService(ServiceMetrics):
         self.rollout.keep_promise(request.promise)
 
     def answer_stage(self, stage: str) -> None:
-        """Accept requests of an API Gateway stage, whose path starts with the stage's name; called by `InferenceApi.add_model`.
-
-        Args:
-            stage: Name of the stage.
-        """
+        """Accept requests of an API Gateway stage, whose path starts with the stage's name; called by `InferenceApi.add_model`."""
         self._balancer.answer_stage(stage)
         self._note_rule(self._rollout)
 

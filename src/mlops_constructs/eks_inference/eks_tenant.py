@@ -126,7 +126,7 @@ class EksTenant(Construct):
         scope: Parent.
         id: Construct id.
         business_unit: The unit; it runs in the cluster's network.
-        cluster: The cluster.
+        cluster: EKS cluster in which the namespace is created.
         namespace: The namespace. Default: the unit's name.
         quota: Resource quota of the namespace. Default: ``TenantQuota()``: 64 cores, 128 GiB, 100 pods.
         bootstrap: How the namespace is created. Default: ``Bootstrap.function()``.
@@ -215,7 +215,7 @@ class EksTenant(Construct):
         Args:
             scope: Parent of the access entry.
             id: Construct id.
-            function: The function.
+            function: Function that gets the access entry.
         """
         define_writer(scope, id, cluster=self._cluster, function=function, group=slot_group(self._spec))
 
@@ -225,7 +225,7 @@ class EksTenant(Construct):
         Args:
             scope: Parent of the access entry.
             id: Construct id.
-            function: The function.
+            function: Function that gets the access entry.
         """
         define_reader(scope, id, cluster=self._cluster, function=function, namespace=self._spec.namespace)
 
@@ -238,7 +238,7 @@ class EksTenant(Construct):
             scope: Parent.
             id: Construct id.
             name: Name of the service that the manifests belong to.
-            manifests: The manifests.
+            manifests: Kubernetes objects, applied in this order.
             owned: Further objects to delete with them. Default: none.
         """
         resource = define_manifests(

@@ -161,10 +161,7 @@ def define_manifests(
     Args:
         scope: Parent.
         id: Construct id.
-        function: The function.
-        cluster: The cluster.
         name: Name of the owner of the manifests; another name replaces the resource.
-        manifests: The manifests.
         owned: Further objects to delete with the resource, in this order. Default: none.
         requires: Requirements of the cluster (``mlops_runtime.eks.cluster_requirements``). Default: none.
     """

@@ -133,7 +133,6 @@ def define_slot_alarms(
     Args:
         scope: Parent.
         id: Prefix of their construct ids.
-        slot: The slot.
         service: Metrics of the service.
         name: Name of the service.
         policy: Limits and alarm period.

@@ -27,7 +27,6 @@ def slot_environment(balancer: ServiceLoadBalancer, *, cluster: EksCluster, name
 
     Args:
         balancer: Load balancer with the rule and target groups.
-        cluster: The cluster.
         namespace: The tenant's namespace.
     """
     return {
@@ -65,8 +64,6 @@ def define_slot_function(
         scope: Parent.
         id: Construct id.
         business_unit: The unit; provides network and the bucket of specs.
-        cluster: The cluster.
-        service_name: Name of the service.
         environment: Environment of ``slot_environment``.
     """
     specs = business_unit.artifacts.arn_for_objects(f"specs/{service_name}/*")

@@ -154,9 +154,6 @@ class ServiceLoadBalancer(Construct):
 
         The rule changes, so CloudFormation resets the weights, and the Deploy machine restores them.
         See: https://docs.aws.amazon.com/apigateway/latest/developerguide/private-integration.html
-
-        Args:
-            stage: Name of the stage.
         """
         self._stage = stage
         self._rule.conditions = [self._paths(*_PATHS, f"/{stage}{_PREDICTIONS}")]

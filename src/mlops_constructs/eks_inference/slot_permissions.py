@@ -126,9 +126,6 @@ def define_pod_role(
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit.
-        cluster: The cluster.
-        service_name: Name of the service.
         capture_bucket: Bucket of captures; ``None`` without capture.
     """
     return service_role(
@@ -151,7 +148,6 @@ def pod_statements(
 
     Args:
         business_unit: The unit; provides bucket and key.
-        service_name: Name of the service.
         capture_bucket: Bucket of captures; ``None`` without capture.
     """
     models = business_unit.artifacts.arn_for_objects(f"models/{service_name}/*")
@@ -185,10 +181,8 @@ def define_association(
     Args:
         scope: Parent.
         id: Construct id.
-        cluster: The cluster.
         namespace: Namespace of the pods.
         service_account: Service account of the pods.
-        role: The role.
         session: Session policy.
     """
     association = eks.CfnPodIdentityAssociation(

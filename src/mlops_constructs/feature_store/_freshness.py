@@ -36,8 +36,6 @@ def age_metric(unit: str, table: str, options: MetricOptions) -> cloudwatch.Metr
     """Return the metric of the seconds since the newest event time of a table.
 
     Args:
-        unit: Name of the unit.
-        table: Name of the table.
         options: Label, period (default one hour) and statistic (default minimum).
     """
     return cloudwatch.Metric(
@@ -58,7 +56,6 @@ def define_freshness_function(
     Args:
         scope: Parent.
         id: Construct id; the schedule is ``<id>Schedule``.
-        business_unit: The unit.
         tables: The tables to measure.
         every: Interval of the measurements.
     """

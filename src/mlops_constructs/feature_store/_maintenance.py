@@ -39,7 +39,6 @@ def define_maintenance(
     Args:
         scope: Parent.
         id: Construct id; the schedule is ``<id>Schedule``.
-        business_unit: The unit.
         tables: All tables of the store.
         manifests: Bucket of the manifests, whose training sets may need a tag.
         wheels: The layer ``features``.
@@ -76,7 +75,6 @@ def let_remove_leftovers(function: lambda_.Function, *, tables: TableAccess, set
     """Let the function remove the leftovers of interrupted Athena builds: tables of entity rows, and staged objects.
 
     Args:
-        function: The function.
         tables: All tables of the store.
         sets: Bucket of training sets.
     """

@@ -345,7 +345,6 @@ def report_failures(
 
     Args:
         scope: Parent of the rule.
-        job: The job.
         dead_letters: The queue.
         business_unit: The unit; its own dead-letter queue receives events that cannot be delivered to this queue.
     """

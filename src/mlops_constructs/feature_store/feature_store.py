@@ -83,7 +83,7 @@ class FeatureStore(OwnedFeatureStore):
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit.
+        business_unit: Unit that owns the store; its key encrypts tables and buckets.
         groups: The feature groups.
         lock_file: ``features.lock.json``, written by ``mlops features lock``.
         access: Service that enforces the grants. Default: IAM.
@@ -341,11 +341,7 @@ class FeatureStore(OwnedFeatureStore):
         raise_if_any(self, "InvalidFeatureStore", problems)
 
     def name_training_set_job(self, job_name: str) -> None:
-        """Publish the name of the Glue job that builds training sets, for the CLI; only the first call has an effect.
-
-        Args:
-            job_name: Name of the job.
-        """
+        """Publish the name of the Glue job that builds training sets, for the CLI; only the first call has an effect."""
         if self._training_set_job is None:
             self._training_set_job = job_name
             entry = replace(self._entry(), training_set_job=job_name)

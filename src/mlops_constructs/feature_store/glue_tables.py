@@ -43,9 +43,7 @@ def define_table(
     Args:
         scope: Parent.
         id: Construct id.
-        group: The group.
         locked: Field ids of the group.
-        database: The database.
         location: ``s3://`` prefix of this table only.
     """
     documents = {column.name: column.description for column in group.columns}
@@ -121,9 +119,7 @@ def define_ruleset(
     Args:
         scope: Parent.
         id: Construct id.
-        group: The group.
         table: Table of the group.
-        database_name: Name of the database.
 
     Raises:
         ValidationError: If there are more constraints than Glue allows.
@@ -162,7 +158,6 @@ def define_optimizer_role(
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit.
         bucket: Bucket of the tables.
         prefix: Prefix of the tables.
         resources: ARNs of catalog, database and tables.
@@ -214,7 +209,6 @@ def define_optimizers(
     Args:
         scope: Parent.
         id: Prefix of the construct ids.
-        table: The table.
         role: Role of the optimizers.
         location: Prefix of this table, to which removals are limited.
         maintain: Whether files are compacted and orphan files removed.

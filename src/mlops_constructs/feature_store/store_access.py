@@ -71,7 +71,6 @@ def athena_statements(
     Args:
         scope: The store.
         database: Database of the store.
-        workgroup: The workgroup.
         sets: Bucket of training sets.
         results: Bucket of query results; ``None`` for ``sets``.
         results_prefix: Prefix of query results.
@@ -347,9 +346,6 @@ class UnitFeatureStore(FeatureStoreBase):
     def snapshot_statements(self, group: FeatureGroup) -> list[iam.PolicyStatement]:
         """Return a role's permissions to read a table's metadata: its snapshots and their summaries, no rows.
 
-        Args:
-            group: The group.
-
         Raises:
             ValidationError: If the store has no such group.
         """
@@ -365,7 +361,7 @@ class UnitFeatureStore(FeatureStoreBase):
         """Grant Lake Formation permissions to a role that already has the store's IAM statements; without effect with IAM.
 
         Args:
-            role: The role.
+            role: Role that gets the Lake Formation permissions.
             to: The statements that it has.
             groups: The groups. Default: all.
 

@@ -337,7 +337,6 @@ class LakeFormationTables:
         """Grant a role or user permissions on each table, and DESCRIBE on the database.
 
         Args:
-            principal: The principal.
             permissions: Permissions on the tables; ignored with ``columns``, which only supports SELECT.
             columns: The only columns. Default: all.
 

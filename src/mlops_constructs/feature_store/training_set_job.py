@@ -55,7 +55,7 @@ class TrainingSetJob(Construct):
     Args:
         scope: Parent.
         id: Construct id.
-        business_unit: The unit.
+        business_unit: Unit in whose network the job runs.
         store: The feature store.
         worker_type: Worker type. Default: ``G.2X``, eight vCPUs and 32 GB.
         number_of_workers: Number of workers, at least two, including the driver. Default: 10.

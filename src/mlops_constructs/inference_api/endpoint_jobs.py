@@ -48,7 +48,6 @@ class EndpointJobs(Construct):
         id: Construct id.
         business_unit: Owning business unit.
         endpoint_name: Name of the asynchronous endpoint.
-        endpoint_arn: ARN of the endpoint.
         exchange: Bucket of the endpoint.
     """
 

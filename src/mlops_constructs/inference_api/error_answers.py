@@ -83,11 +83,7 @@ def problem(status: int, code: str, sentence: str) -> str:
 
 
 def define_gateway_answers(api: gateway.RestApi) -> None:
-    """Define API Gateway's own error responses, and for invalid bodies the schema's validation error.
-
-    Args:
-        api: The API.
-    """
+    """Define API Gateway's own error responses, and for invalid bodies the schema's validation error."""
     for name, (status, code, sentence) in _REFUSED.items():
         # the construct ids are the response types
         api.add_gateway_response(

@@ -279,7 +279,7 @@ class InferenceApi(Construct):
 
         Args:
             grantee: Principal to grant access to.
-            model: Name of the model.
+            model: Name that ``add_model`` gave the model.
 
         Raises:
             ValidationError: If the API has no such model, or does not accept signed requests.

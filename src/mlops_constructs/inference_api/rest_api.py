@@ -38,7 +38,6 @@ def define_rest_api(scope: Construct, id: str, *, name: str, unit: str, log_grou
         scope: Parent construct.
         id: Construct id.
         name: Name of the API.
-        unit: Name of the unit.
         log_group: Log group of the access log.
     """
     fields = gateway.AccessLogField
@@ -97,7 +96,6 @@ def define_alarms(
     Args:
         scope: Parent construct.
         name: Name of the API, the dimension of its metrics.
-        unit: Name of the unit.
         log_group: Log group of the access log.
         topic: Topic to notify.
     """
@@ -152,7 +150,6 @@ def acknowledge_method(method: gateway.Method, *, signs: bool, is_by_key: bool) 
     """Acknowledge findings of a method without token authorization.
 
     Args:
-        method: The method.
         signs: Whether callers sign with IAM.
         is_by_key: Whether callers only use a key.
     """

@@ -28,7 +28,6 @@ def define_firewall(scope: Construct, id: str, *, stage_arn: str, max_body_size:
     Args:
         scope: Parent construct.
         id: Construct id.
-        stage_arn: ARN of the stage.
         max_body_size: Maximum size of a body, up to 64 KiB, the largest inspection limit.
         name: Name of the API, for metrics.
     """

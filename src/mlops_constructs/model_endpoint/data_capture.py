@@ -78,7 +78,6 @@ class PersonalKey(Construct):
         scope: Parent construct.
         id: Construct id.
         business_unit: Owning business unit.
-        endpoint_name: Name of the endpoint.
 
     Example:
         >>> key = PersonalKey(self, "PersonalKey", business_unit=unit, endpoint_name="demand-forecast")
@@ -208,7 +207,6 @@ def grant_labels(
     Args:
         grantee: Principal to grant access to.
         scope: Construct of the endpoint.
-        endpoint_name: Name of the endpoint.
         captures: Bucket of captures and labels; ``None`` without data capture.
         business_unit: Owning business unit.
         table: Rollout table, which names the live model.

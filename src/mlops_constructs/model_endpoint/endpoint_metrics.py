@@ -38,7 +38,6 @@ def endpoint_metric(
     """Return a metric of an endpoint.
 
     Args:
-        endpoint_name: Name of the endpoint.
         metric_name: SageMaker's name of the metric.
         options: Label, period (default five minutes), statistic and variant.
         space: Whether the metric is in the namespace of calls or of instances.

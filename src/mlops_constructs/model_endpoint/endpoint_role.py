@@ -156,7 +156,6 @@ def define_model_role(
         scope: Parent construct.
         id: Construct id.
         business_unit: Owning business unit.
-        endpoint_name: Name of the endpoint.
         image: Image that the role may pull.
         capacity: Capacity of the endpoint.
         rollback_alarms: ARNs of alarms that roll a deployment back.

@@ -237,7 +237,7 @@ class ModelEndpoint(ModelEndpointBase):
         Args:
             scope: Parent construct.
             id: Construct id.
-            endpoint_name: Name of the endpoint.
+            endpoint_name: Name of the deployed endpoint.
             variant: Name of its main variant. Default: ``AllTraffic``.
             business_unit: Owning business unit. Default: unknown; reading ``business_unit`` then raises a ``ValidationError``.
         """

@@ -142,7 +142,6 @@ def define_monitor_role(
         id: Construct id.
         business_unit: Owning business unit.
         monitor: Kind of the monitor.
-        endpoint_name: Name of the endpoint.
         captures: Bucket of captures and labels.
         image: Image that the jobs run.
         files: S3 URIs of baselines, configs and scripts that they read.

@@ -150,7 +150,7 @@ class ModelImage:
         """An image identified by repository and digest; unlike a tag, a digest cannot be moved.
 
         Args:
-            repository_name: Name of the repository.
+            repository_name: ECR repository, without the registry's host name.
             digest: ``sha256:`` and 64 hexadecimal digits. ``None``, from unset context, is an error that explains how to set it.
             account: Account of the registry. Default: the stack's.
             region: Region of the registry. Default: the stack's.

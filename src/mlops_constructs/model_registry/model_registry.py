@@ -380,7 +380,7 @@ class ModelRegistry(RegistryBase):
         """Release models that an endpoint of this stack deployed and kept through probation, and report them to the source.
 
         Args:
-            endpoint: Name of the endpoint.
+            endpoint: Name of the endpoint that deployed the models.
             table: Its rollout table.
 
         Raises:

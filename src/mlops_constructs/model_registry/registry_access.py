@@ -138,16 +138,12 @@ class RegistryBase(Construct):
         """Do nothing: an imported registry is released by the stack that owns it.
 
         Args:
-            endpoint: Name of the endpoint.
+            endpoint: Name of the endpoint that deployed the models.
             table: Its rollout table.
         """
 
     def retrained_by(self, pipeline: str) -> bool:
-        """Return false: targets of an imported registry send retraining requests to pipelines of the stack that owns it.
-
-        Args:
-            pipeline: Name of the pipeline.
-        """
+        """Return false: targets of an imported registry send retraining requests to pipelines of the stack that owns it."""
         del pipeline
         return False
 

@@ -97,7 +97,6 @@ def neighbour_problems(stack: cdk.Stack, *, others: Sequence[Environment]) -> li
     """Return why a stack cannot release to or take from other environments.
 
     Args:
-        stack: The stack.
         others: Sources and targets of its models.
     """
     problems = []

@@ -97,7 +97,6 @@ class Mailbox(Construct):
         """Add the inbox of another environment as target of a rule of the unit's bus.
 
         Args:
-            rule: The rule.
             link: Link between both environments.
             receiver: Environment of the inbox.
         """

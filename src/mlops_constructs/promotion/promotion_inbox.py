@@ -145,7 +145,6 @@ class PromotionInbox(Construct):
     Args:
         scope: Construct of the registry.
         id: Construct id.
-        registry: The registry.
         group: Package group of the registry.
         model: Name of the model, without the unit's.
         source: Environment whose releases are taken.

@@ -117,7 +117,6 @@ class Release(Construct):
         """Release models that an endpoint of this stack promoted, after their probation, instead of all approved ones.
 
         Args:
-            endpoint: Name of the endpoint.
             table: Its rollout table.
 
         Raises:

@@ -185,7 +185,6 @@ class ServedModels(Construct):
         """Report the models of an endpoint of this stack to the source; without effect if there is no source.
 
         Args:
-            endpoint: Name of the endpoint.
             table: Its rollout table.
 
         Raises:
@@ -410,7 +409,6 @@ def hourly_alarm(
         id: Construct id.
         business_unit: Owning business unit, whose topic is notified.
         group_name: Name of the package group.
-        metric_name: The metric.
         description: The finding and what to do.
     """
     alarm = cloudwatch.Metric(

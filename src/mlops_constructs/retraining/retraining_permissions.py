@@ -483,7 +483,6 @@ def lineage_statements(scope: Construct, training_set: str) -> list[iam.PolicySt
 
     Args:
         scope: Any construct of the stack.
-        training_set: Name of the training sets.
     """
     names = (
         ("artifact", "*"),
@@ -514,7 +513,6 @@ class ChampionAccess:
     Args:
         scope: Construct of the pipeline.
         business_unit: Owning business unit.
-        pipeline: Name of the pipeline.
         roles: Roles of the jobs that load the live model.
     """
 

@@ -109,8 +109,6 @@ def synthetic_states(*, golden_arn: str, endpoint_name: str, next_state: str) ->
 
     Args:
         golden_arn: ARN of the function ``rollout_golden``.
-        endpoint_name: Name of the endpoint.
-        next_state: Next state.
     """
     traffic = invoke(
         golden_arn,
@@ -227,8 +225,6 @@ def bake_states(*, golden_arn: str, endpoint_name: str, next_state: str) -> tupl
 
     Args:
         golden_arn: ARN of the function ``rollout_golden``.
-        endpoint_name: Name of the endpoint.
-        next_state: Next state.
     """
     repeat = _repeat_golden(golden_arn, endpoint_name, next_state="IsStillGolden", catch=next_state)
     is_time = f"{_IS_REPEATED} and $not($again.asked) and {_SERVES_ALONE} and $compared.calls >= $plan.min_invocations"
@@ -245,7 +241,6 @@ def promotion_states(*, golden_arn: str, endpoint_name: str) -> tuple[str, dict[
 
     Args:
         golden_arn: ARN of the function ``rollout_golden``.
-        endpoint_name: Name of the endpoint.
     """
     return "IsAskedAgain", {
         "IsAskedAgain": choose(("$not($again.passed)", "Unlike"), (_IS_REPEATED, "AskAgain"), default=PROMOTED),
@@ -283,7 +278,6 @@ def golden_state(
         golden_arn: ARN of the function ``rollout_golden``.
         arguments: Mode of the function, and where it sends the requests.
         part: Field of the plan: ``rehearsal`` or ``again``.
-        next_state: Next state.
         catch: Next state after an error.
         answer: Variables to set from the result.
     """
@@ -314,7 +308,6 @@ def shadow_states(
     """Return the name of the first state and the states from a config with a shadow back to the live config.
 
     Args:
-        endpoint_name: Name of the endpoint.
         verdict_arn: ARN of the function ``rollout_verdict``.
         limit: Maximum duration of each of the two updates in seconds.
         next_state: Next state after a passed shadow, or if the plan has none.

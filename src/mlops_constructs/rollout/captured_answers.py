@@ -44,7 +44,6 @@ def define_answers(
         scope: Parent construct.
         id: Construct id.
         business_unit: Owning business unit.
-        endpoint_name: Name of the endpoint.
         capture: Data capture of the endpoint.
     """
     stack = stack_values(scope)
@@ -80,7 +79,6 @@ def captured_body_states(
     Args:
         answers_arn: ARN of the function ``rollout_answers``.
         maximum: Maximum duration of a rollout in seconds.
-        next_state: Next state.
     """
     every = max(_LEAST_SECONDS, -(-maximum // _CALLS))
     later = {"bodies_at": f"{{% $toMillis($now()) + {1000 * every} %}}"}
@@ -101,7 +99,6 @@ def last_body_states(*, answers_arn: str, next_state: str) -> tuple[str, dict[st
 
     Args:
         answers_arn: ARN of the function ``rollout_answers``.
-        next_state: Next state.
     """
     return "HasLastBodies", {
         "HasLastBodies": choose(

@@ -81,7 +81,6 @@ def deploy_machine(
     lock of an execution that died is taken over by the guard, or expires.
 
     Args:
-        endpoint_name: Name of the endpoint.
         unit_name: Name of the business unit, for the event's source.
         target: Target of the rollout.
         rollout: Rollout policy in the serving spec's form.

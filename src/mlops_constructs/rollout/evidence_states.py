@@ -52,7 +52,6 @@ def put_alarms_states(*, next_state: str, catch: str) -> dict[str, State]:
     """Return the state ``PutAlarms``, which creates ``$plan.alarms``, whose dimensions are known only at run time.
 
     Args:
-        next_state: Next state.
         catch: Next state after an error, which is in ``$caught``.
     """
     alarm = task("aws-sdk:cloudwatch:putMetricAlarm", "{% $states.input %}", next_state="", catch="AlarmFailed")
@@ -120,7 +119,6 @@ def evidence_states(*, endpoint_name: str, verdict_arn: str, limit: int, promote
     abort; a requested rollback is not checked.
 
     Args:
-        endpoint_name: Name of the endpoint.
         verdict_arn: ARN of the function ``rollout_verdict``.
         limit: Maximum duration of rolling back in seconds.
         promoted: Next state of a fleet that passes. Default: its promotion.
@@ -202,7 +200,6 @@ def poll_verdict_states(*, verdict_arn: str, next_state: str) -> tuple[str, dict
 
     Args:
         verdict_arn: ARN of the function ``rollout_verdict``.
-        next_state: Next state.
     """
     compare = on_error(verdict_state(verdict_arn=verdict_arn, next_state=next_state, catch=next_state))
     # no retries after a timeout: the next poll compares again, and polling of the endpoint is delayed by one timeout only
@@ -221,7 +218,6 @@ def verdict_state(
 
     Args:
         verdict_arn: ARN of the function ``rollout_verdict``.
-        next_state: Next state.
         catch: Next state after an error.
         what: Expression of the fleets to compare.
         since: Expression of the start time; empty for the plan's own.

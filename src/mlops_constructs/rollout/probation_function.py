@@ -43,7 +43,6 @@ def define_probation(
         scope: Parent construct.
         id: Construct id; the schedule is ``<id>Schedule``.
         business_unit: Owning business unit.
-        endpoint_name: Name of the endpoint.
         probation: Duration of a probation in seconds.
         golden: Golden requests, if any.
         table: The rollout table.

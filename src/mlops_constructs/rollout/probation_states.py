@@ -36,9 +36,7 @@ def alarm_states(*, endpoint_name: str, verdict_arn: str, next_state: str) -> tu
     previous model's error share cannot be computed, the smallest share is used.
 
     Args:
-        endpoint_name: Name of the endpoint.
         verdict_arn: ARN of the function ``rollout_verdict``, which computes the share.
-        next_state: Next state.
     """
     return "BeginsProbation", {
         "BeginsProbation": choose((_BEGINS, "AskShare"), default=next_state),
@@ -80,10 +78,6 @@ def schedule_states(*, endpoint_name: str, next_state: str) -> tuple[str, dict[s
     """Return the name of the first state and the state that enables the schedule, which disables itself without a probation.
 
     Each execution enables it, with any outcome, and so makes up for executions that died before they could.
-
-    Args:
-        endpoint_name: Name of the endpoint.
-        next_state: Next state.
     """
     return "Watch", {
         "Watch": task(

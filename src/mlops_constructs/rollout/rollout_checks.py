@@ -196,7 +196,6 @@ def define_verdict(scope: Construct, id: str, *, business_unit: IBusinessUnit, e
         scope: Parent construct.
         id: Construct id.
         business_unit: Owning business unit.
-        endpoint_name: Name of the endpoint.
     """
     kept = business_unit.artifacts.arn_for_objects(f"{VERDICTS}/{endpoint_name}/*")
     return define_function(

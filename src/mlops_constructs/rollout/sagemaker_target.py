@@ -58,10 +58,6 @@ def clean_up_states(*, endpoint_name: str, next_state: str) -> tuple[str, dict[s
 
     Deleted are the new fleet's alarms, the versions beyond those retained, a version that was not promoted, and leftovers of an
     execution that died. The next execution retries failed deletions.
-
-    Args:
-        endpoint_name: Name of the endpoint.
-        next_state: Next state.
     """
 
     def delete(integration: str, arguments: object, after: str) -> State:
@@ -146,7 +142,6 @@ def recovery_states(*, endpoint_name: str, next_state: str) -> tuple[str, dict[s
     deleted, and created again if a package is approved.
 
     Args:
-        endpoint_name: Name of the endpoint.
         next_state: Next state of plans that need no recovery.
     """
     deadline = {"deadline": f"{{% $toMillis($now()) + {POLL_GRACE_SECONDS * 1000} %}}"}
@@ -195,7 +190,7 @@ class SageMakerTarget:
     """A SageMaker real-time, asynchronous or serverless endpoint.
 
     Args:
-        endpoint_name: Name of the endpoint.
+        endpoint_name: Name of the endpoint that the Deploy machine updates.
         instance_count: Number of instances of the variant, which steps move in part; 0 if serverless.
 
     Example:

@@ -32,7 +32,6 @@ def register_scaling_states(*, next_state: str, failed_state: str | None = None)
     already live, so a failure does not fail the rollout: ``$scaling_failure`` is set to a sentence, otherwise to ''.
 
     Args:
-        next_state: Next state.
         failed_state: Next state after a failure. Default: ``next_state``.
     """
     problem = "{% 'the endpoint is in service, but its scaling could not be registered: ' & $caught %}"
@@ -55,7 +54,6 @@ def deregister_scaling_states(*, next_state: str, failed_state: str = "Caught") 
     See: https://docs.aws.amazon.com/autoscaling/application/APIReference/API_DeregisterScalableTarget.html
 
     Args:
-        next_state: Next state.
         failed_state: Next state, with the error in ``$caught``, if a target stays registered. Default: ``Caught``.
     """
     inner = {

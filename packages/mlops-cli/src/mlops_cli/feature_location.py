@@ -94,7 +94,6 @@ def deployed(unit: str, aws: Account, *, erases: bool = False) -> Place:
     """Return the feature store of a unit.
 
     Args:
-        unit: The unit.
         aws: The account.
         erases: Whether the client erases entities, which includes the online store if there is one. Default: the client does not
             use the online store, to which the store's own function publishes ingested rows.

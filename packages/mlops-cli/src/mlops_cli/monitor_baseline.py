@@ -147,7 +147,6 @@ def recount(
 
     Args:
         found: The endpoint's monitor.
-        variant: Name of the variant.
         window: The hours to count.
         against: The baseline.
         since: Time at which the model went live; earlier calls belong to another model. ``None`` if unknown.

@@ -249,7 +249,6 @@ def with_store(data: Path, schema: TableSchema, entities: Sequence[str], problem
 
     Args:
         data: The file.
-        schema: Its schema.
         entities: Columns that, with the key, identify a row at one time.
         problems: Receives all problems.
     """

@@ -25,7 +25,6 @@ class CloudAccount:
 
     Args:
         number: The account id.
-        region: The Region.
         endpoint_url: The address of all AWS services.
         secret: The secret access key of every account's root user.
         known: Ids of all accounts of the cloud.

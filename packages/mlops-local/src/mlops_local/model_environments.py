@@ -54,7 +54,6 @@ def variables(lock: RequirementsLock, folder: Path, *, has_network: bool = False
     """Create the environment of a lock, and return the variables that its image sets.
 
     Args:
-        lock: The lock.
         folder: Folder of all environments.
         has_network: Whether the model's Python may use the network, as a training script without isolation does. Default: no
             network, where the kernel supports that.

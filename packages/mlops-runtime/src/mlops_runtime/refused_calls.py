@@ -40,7 +40,6 @@ def refusal(error: Mapping[str, Any], operation: str) -> str:
 
     Args:
         error: ``Error`` of the response, with code and message.
-        operation: Name of the operation.
 
     Example:
         >>> refusal({"Code": "ExpiredToken", "Message": "expired"}, "GetItem")

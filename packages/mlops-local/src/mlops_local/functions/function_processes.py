@@ -98,7 +98,6 @@ class ForkServer:
         """Start a process that runs a module and leads a process group, without input, and with stderr in its output.
 
         Args:
-            module: Name of the module.
             arguments: Command-line arguments.
             loads: Modules to import before the fork, shared with further processes of the module.
             folder: Working directory.

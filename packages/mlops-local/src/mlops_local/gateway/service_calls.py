@@ -49,7 +49,6 @@ async def dispatch(method: str, path: str, query: str, headers: Mapping[str, str
         path: Decoded, with its leading slash.
         query: Encoded.
         headers: Headers, including the host.
-        body: The body.
     """
     # claim: gateway-calls-services-as-its-role
     given = {**headers, "content-length": str(len(body))}

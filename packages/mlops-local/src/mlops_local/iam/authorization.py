@@ -203,7 +203,6 @@ def assume(role_arn: str, *, service: str, source_arn: str, name: str, purpose: 
     """Assume a role as an AWS service does; return credentials without expiry, because the embedded clock may jump by months.
 
     Args:
-        role_arn: ARN of the role.
         service: The service principal, `sagemaker.amazonaws.com`.
         source_arn: The resource on whose behalf the service acts: `aws:SourceArn` in the trust policy, if the service sends it.
         name: The session name.

@@ -101,7 +101,6 @@ def refuse_delivery(service: str, *, source_arn: str, target_arn: str) -> str | 
     Args:
         service: The delivering service principal, `cloudwatch.amazonaws.com`.
         source_arn: The resource on whose behalf it delivers: `aws:SourceArn` in the policies, if the service sends it.
-        target_arn: ARN of the target.
     """
     kind = _service_of(target_arn)
     if kind in {"states", "events"}:

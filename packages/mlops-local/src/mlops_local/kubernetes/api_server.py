@@ -146,7 +146,6 @@ class Server:
     """The API server of one cluster, on its own port.
 
     Args:
-        cluster: Name of the cluster.
         objects: Objects of the cluster.
         log: Returns the log of a pod, by namespace and name. Default: no logs.
         port: Preferred port. Default: a free port.

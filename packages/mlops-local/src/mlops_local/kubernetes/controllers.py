@@ -119,8 +119,6 @@ def deployment_status(
     """Return a Deployment's status; zero counts are omitted, as in Kubernetes.
 
     Args:
-        deployment: The Deployment.
-        pods: Its pods.
         failure: Why no pod can be created, or ``None``.
         is_late: Whether ``progressDeadlineSeconds`` passed without progress.
     """

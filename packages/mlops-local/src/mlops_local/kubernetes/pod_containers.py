@@ -69,7 +69,6 @@ def command(container: Mapping[str, Any], mounts: Mapping[str, str]) -> list[str
     """Return the command of a container: its own with this Python, or its image's with the arguments.
 
     Args:
-        container: The container.
         mounts: Local folder by mount path. Paths of the image's own files are not replaced: this Python may itself be below
             ``/tmp``.
 

@@ -50,7 +50,6 @@ def record(endpoint: str, variant: str, config: str | None, call: Invocation) ->
     """Count one invocation.
 
     Args:
-        endpoint: Endpoint name.
         variant: Variant that served the call.
         config: Endpoint config of its fleet, for metrics by fleet; ``None`` without these.
         call: The invocation.
@@ -79,7 +78,6 @@ def publish(endpoint: str, values: Mapping[str, float], at: float, fleet: tuple[
     """Publish values of an endpoint.
 
     Args:
-        endpoint: Endpoint name.
         values: Values by metric.
         at: A time in the minute of the values, epoch seconds.
         fleet: Variant, and the endpoint config of its fleet for metrics by fleet. Default: the whole endpoint.

@@ -239,7 +239,6 @@ def listing(name: str, request: Record, rows: Iterable[Record], *, descending: b
 
     Args:
         name: The operation; its output shape determines the summary's members.
-        request: The request.
         rows: Records of the kind, after the operation's own filters.
         descending: Default sort order, as documented for ``SortOrder`` in botocore.
     """

@@ -49,7 +49,6 @@ def written(value: Any, keep_file: Callable[[bytes], str]) -> Any:
     """Convert a value to JSON data.
 
     Args:
-        value: The value.
         keep_file: Stores large bytes, and returns their name.
 
     Raises:

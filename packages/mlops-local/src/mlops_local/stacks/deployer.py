@@ -240,7 +240,7 @@ class DeployError(Exception):
     """A stack was not deployed or not deleted.
 
     Attributes:
-        stack: Name of the stack.
+        stack: Stack of the operation.
         status: Final status.
         failures: Events of the failed resources, each with its reason.
     """

@@ -59,7 +59,6 @@ class Operation(ABC):
     """An operation on a stack.
 
     Args:
-        stack_name: Name of the stack.
         stack_id: ARN of the stack.
         template: Template with the definitions of its resources.
         conditions: The template's conditions, evaluated.
@@ -136,7 +135,6 @@ class Deployment(Operation):
     """A creation or update.
 
     Args:
-        stack_name: Name of the stack.
         stack_id: ARN of the stack.
         template: The new template.
         parameters: Parameter values.
@@ -253,7 +251,6 @@ class Deletion(Operation):
     """The deletion of a stack.
 
     Args:
-        stack_name: Name of the stack.
         stack_id: Its ARN.
         kept: Logical ids of resources that the caller retains.
     """
@@ -275,7 +272,6 @@ class Rollback(Operation):
     """The rollback of a creation or update.
 
     Args:
-        stack_name: Name of the stack.
         stack_id: Its ARN.
         failed: MiniStack's record of the operation that is rolled back.
     """

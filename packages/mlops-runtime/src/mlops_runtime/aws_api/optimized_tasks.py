@@ -111,10 +111,8 @@ def unsupported_of_task(state: str, location: str, resource: str, arguments: obj
     """Yield the unsupported fields of one call; none for resources that are not optimized integrations of the table.
 
     Args:
-        state: Name of the state.
         location: Location of its arguments.
         resource: The task's ``Resource``.
-        arguments: Its arguments.
     """
     match = _RESOURCE.fullmatch(resource)
     fields = optimized_fields().get(match["action"]) if match else None

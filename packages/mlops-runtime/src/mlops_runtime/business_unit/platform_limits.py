@@ -93,7 +93,6 @@ def loose_network(rules: PlatformRules, vpc_id: str | None, subnet_ids: Collecti
     Args:
         rules: The platform's rules.
         vpc_id: Id of the network; ``None`` for a network that is created and has no id yet.
-        subnet_ids: Ids of the subnets.
     """
     if rules.vpc_id is not None and vpc_id != rules.vpc_id:
         found = "a network of its own" if vpc_id is None else repr(vpc_id)

@@ -73,7 +73,6 @@ def is_bucket_marked(s3: Any, bucket: str) -> bool:
 
     Args:
         s3: S3 client.
-        bucket: The bucket.
     """
     try:
         tags = s3.get_bucket_tagging(Bucket=bucket)["TagSet"]
@@ -99,7 +98,6 @@ def empty_bucket(s3: Any, bucket: str, *, has_time: HasTime) -> int:
 
     Args:
         s3: S3 client.
-        bucket: The bucket.
         has_time: Returns whether the function has time for another batch.
 
     Raises:

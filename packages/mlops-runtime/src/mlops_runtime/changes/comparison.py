@@ -103,7 +103,6 @@ def compare(
     """Return the changes that a deployment of the new template would make to a stack.
 
     Args:
-        stack: Name of the stack.
         deployed: The deployed template; None for a new stack.
         new: The new template.
         schemas: Properties whose change replaces their resource, by type.

@@ -86,7 +86,6 @@ def fleet_latencies(
 
     Args:
         cloudwatch: Client.
-        fleets: The fleets.
         now: End of the hour.
 
     Raises:

@@ -133,7 +133,7 @@ def announcement_key(endpoint: str, at: datetime, calls: int, nonce: str) -> str
     """Return the key of an announcement: time, maximum number of calls and nonce, so that listing the keys is enough.
 
     Args:
-        endpoint: Name of the endpoint.
+        endpoint: Endpoint that gets the calls.
         at: Time of the announcement.
         calls: Maximum number of calls.
         nonce: Nonce at the end of their inference ids.

@@ -120,7 +120,7 @@ def request_source(unit: str, caller: str = "${aws:userid}") -> str:
     See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
 
     Args:
-        unit: The unit.
+        unit: Name of the business unit.
         caller: ``UserId`` of ``sts:GetCallerIdentity``. Default: IAM's variable for it, for a policy.
 
     Example:

@@ -418,8 +418,8 @@ def metric_dimensions(endpoint: str, variant: str, monitor: str) -> dict[str, st
     """Return the dimensions of every monitor metric.
 
     Args:
-        endpoint: Name of the endpoint.
-        variant: Name of the variant.
+        endpoint: Name of the monitored endpoint.
+        variant: Variant whose captures are monitored.
         monitor: ``drift``, ``quality``, ``estimates``, ``bias``, ``explainability`` or ``latency``.
     """
     return {"Endpoint": endpoint, "Variant": variant, "Monitor": monitor}

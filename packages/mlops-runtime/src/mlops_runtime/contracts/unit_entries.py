@@ -265,7 +265,7 @@ def unit_export(unit: str, *, part: str | None = None) -> str:
     """Return the name of the CloudFormation export that importing stacks reference, for a unit or a part of it in another stack.
 
     Args:
-        unit: Name of the unit.
+        unit: Name of the exported business unit.
         part: Part defined by another stack than the unit's, such as ``features``. Default: the unit itself.
 
     Example:
@@ -281,7 +281,7 @@ def unit_parameter(unit: str, profile: str, field: str) -> str:
     The name contains the profile, so that CloudFormation rejects a stack that imports the unit under another one before it starts.
 
     Args:
-        unit: Name of the unit.
+        unit: Name of the business unit, the second part of the path.
         profile: ``development`` or ``production``.
         field: A field of ``UNIT_PARAMETERS`` or ``STORE_PARAMETERS``.
 

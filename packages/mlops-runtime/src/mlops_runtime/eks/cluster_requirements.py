@@ -19,7 +19,6 @@ def check_mode(cluster: Cluster, name: str, *, is_auto_mode: bool) -> None:
     """Compare a stack's ``auto_mode`` with DescribeCluster (``computeConfig.enabled``).
 
     Args:
-        cluster: The cluster.
         name: Its name.
         is_auto_mode: Whether the stack expects EKS Auto Mode.
 

@@ -29,7 +29,6 @@ def unit_bus(
     Args:
         events: Client; its caller needs ``events:PutEvents`` on the bus with ``events:source`` ``mlops.<unit>``.
         bus: Name of the unit's bus.
-        unit: The unit.
         detail_type: Type of the event. Default: ``MLOps Features Ingested``.
 
     Example:

@@ -42,7 +42,7 @@ class Ingested:
     """Result of an ingest.
 
     Attributes:
-        table: Name of the table.
+        table: Feature table that the batch was written to.
         snapshot_id: The snapshot that contains the batch.
         rows: Number of rows written; 0 for a duplicate.
         duplicate: Whether the batch had been ingested before, so that nothing was written.
@@ -229,7 +229,6 @@ def restated(table: Table, batch: Batch, *, is_keyed: bool) -> Batch | Ingested:
     is written, and a repeated correction is not.
 
     Args:
-        table: The table.
         batch: The correction.
         is_keyed: Whether the caller gave a key; then the key alone decides.
 

@@ -215,7 +215,6 @@ def catalogue(
 
     Args:
         tables: Tables of its database.
-        manifests: Its manifests.
         name: Name of the store.
         now: The time.
         declared: Declared groups, for descriptions, constraints and freshness, including groups without a table. Default: only the

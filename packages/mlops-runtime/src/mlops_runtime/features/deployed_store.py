@@ -29,7 +29,6 @@ def open_store(
     Args:
         client: Returns the client of a service.
         environment: Environment variables by which libraries other than boto3 reach the same account.
-        unit: Name of the unit.
         now: The time in the cloud.
         erases: Whether the client erases entities, also from the online store if there is one. Default: the client has no online
             store; the store's function publishes what is ingested.

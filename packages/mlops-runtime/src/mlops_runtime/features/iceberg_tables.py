@@ -195,9 +195,6 @@ def scanned(
     """Return the scan of columns of a snapshot.
 
     Args:
-        table: The table.
-        snapshot_id: The snapshot.
-        columns: Names of the columns.
         created_by: Latest created time; ``as_of`` means this. Default: no limit.
         event_by: Latest event time. Default: no limit.
         since: Earliest event time. Default: no limit.

@@ -115,7 +115,6 @@ def positions_query(plan: Plan, shape: Shape, semantics: Semantics, *, is_total:
     a total order also ``ingest_id`` and values). All names in the query are fixed here; it contains no column names of users.
 
     Args:
-        plan: The plan.
         shape: The parameters.
         semantics: Time from which a value is visible.
         is_total: Whether to order by batch and values too. Without them ``is_tied`` reports rows where they would decide, which are

@@ -62,7 +62,6 @@ def publish_new(
 
     Args:
         load: Loads the current state of the table.
-        group: Its group.
         online: The online store.
         now: The current time.
         most: Maximum number of rows to publish. Default: no limit.

@@ -361,7 +361,6 @@ class OnlineStore:
         """Publish the result of the feature store's ``latest``, which reads the whole table.
 
         Args:
-            group: The group.
             store: The feature store.
             now: The current time.
 
@@ -382,7 +381,6 @@ class OnlineStore:
         The table has only the newest row of an entity and not its history: ``now`` must not be before the last publication.
 
         Args:
-            group: The group.
             entities: Keys to look up; a key may be repeated.
             now: The current time; rows older than the group's time to live, or not visible yet, count as missing.
             consistent: Whether to use strongly consistent reads, at twice the price. Default: ``False``; new rows may take about a
@@ -449,7 +447,6 @@ class OnlineStore:
         """Delete entities, as after ``erase``; publishing a row of an entity writes it again.
 
         Args:
-            group: The group.
             entities: Keys of the entities.
 
         Returns:

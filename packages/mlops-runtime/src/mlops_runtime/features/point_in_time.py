@@ -381,7 +381,6 @@ def latest(load: Load, group: FeatureGroup, entities: ArrowStream | None, *, now
 
     Args:
         load: Loads a table by name.
-        group: The group.
         entities: Keys to look up, in the order of the result; ``None`` for all that have a row.
         now: The current time.
 

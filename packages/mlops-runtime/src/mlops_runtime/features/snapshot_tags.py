@@ -127,7 +127,6 @@ class SnapshotTags:
     Args:
         glue: Client; the catalog.
         s3: Client; metadata files.
-        database: Name of the database.
         memory: Bytes of memory available to DuckDB where training sets are built. Default: 8 GiB.
     """
 

@@ -423,7 +423,7 @@ class FeatureStoreClient:
         """Return the newest row of each entity that is known now and within the time to live of the group's table.
 
         Args:
-            group: The group.
+            group: Group whose table is read; its time to live applies.
             entities: Keys to look up; the result has their order, with nulls for keys without a row. Default: all entities with a
                 row, sorted by key.
         """
@@ -455,9 +455,6 @@ class FeatureStoreClient:
         """Publish the unpublished rows of a group, including those of an interrupted publication; return how many were newer.
 
         Ingests of a group with ``online`` do this themselves.
-
-        Args:
-            group: The group.
 
         Raises:
             FeatureStoreError: If the client has no online store.

@@ -102,7 +102,6 @@ def sweep(
     may still be running.
 
     Args:
-        table: The table.
         condition: The erased rows.
         taken: Files that are already removed and that manifests may still reference.
         remove: Removes a file.

@@ -76,7 +76,6 @@ def maintain(
     """Maintain a table. Idempotent.
 
     Args:
-        table: The table.
         manifests: Manifests of training sets, which may need a tag.
         now: The time by the clock of the file storage.
         today: The day by the store's clock, which stamps ingests.

@@ -71,7 +71,6 @@ def pin(
     """Return a table pinned at a snapshot.
 
     Args:
-        table: The table.
         snapshot_id: The snapshot, or ``NO_SNAPSHOT``.
         tag: Its tag; ``None`` for snapshots that need not be retained.
         columns: Columns to read.

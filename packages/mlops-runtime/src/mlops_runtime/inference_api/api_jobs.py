@@ -31,7 +31,6 @@ class ApiJobs:
     Args:
         runtime: Client of SageMaker's runtime.
         s3: Client of S3.
-        endpoint: The endpoint.
         bucket: Its bucket of requests, responses and failures.
     """
 

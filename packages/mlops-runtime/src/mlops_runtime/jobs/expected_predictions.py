@@ -56,7 +56,6 @@ def compare_predictions(
     Args:
         expected: A table with the column ``prediction`` for each row of the holdout. Its other columns identify the row; without
             other columns, rows are in the holdout's order.
-        holdout: The holdout.
         predictions: The model's predictions, one per row of the holdout; a list each for classes, outputs or a vector, in which
             case the column ``prediction`` has lists too.
         names: Names of the numbers in a list. Default: they have no names.

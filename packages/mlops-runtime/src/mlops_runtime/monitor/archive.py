@@ -47,7 +47,6 @@ class Archive:
 
     Args:
         s3: Client.
-        endpoint: Name of the endpoint.
         artifacts: Bucket of counts, baselines and reports.
     """
 
@@ -96,7 +95,6 @@ class Archive:
         """Return a window's counts by hour against a baseline, selected as the monitor selects them.
 
         Args:
-            variant: Name of the variant.
             window: The hours to read.
             baseline: Baseline of the counts.
             aside: Rollouts that were rolled back; objects with calls during them are excluded. Default: none.

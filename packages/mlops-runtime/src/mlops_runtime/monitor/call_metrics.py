@@ -41,8 +41,6 @@ def sources(endpoint: str, variant: str, traffic: Mapping[str, Any] | None) -> t
     """Return the metrics of calls and of latency: SageMaker's, or those of ``traffic``; latency is None if ``traffic`` omits it.
 
     Args:
-        endpoint: Name of the endpoint.
-        variant: Name of the variant.
         traffic: ``namespace``, ``metric`` and ``dimensions`` of the calls; ``latency`` has the same keys and ``milliseconds``, the
             milliseconds per unit. Default: SageMaker's metrics.
     """

@@ -126,8 +126,6 @@ def metric_data(
 
     Args:
         values: The values to publish, far fewer than the limit of 1,000 a request.
-        endpoint: Name of the endpoint.
-        variant: Name of the variant.
         now: Timestamp of the values.
     """
     written = []

@@ -277,8 +277,6 @@ def build_report(
     Args:
         evidence: The data that the run read.
         spec: Thresholds, included in the report.
-        endpoint: Name of the endpoint.
-        variant: Name of the variant.
         window: The evaluated window.
         engine: Engine that counted. Default: Lambda functions.
     """

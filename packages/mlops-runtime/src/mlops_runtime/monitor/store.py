@@ -40,7 +40,6 @@ class MonitorStore:
 
     Args:
         s3: Client.
-        endpoint: Name of the endpoint.
         artifacts: Bucket of counts, baselines and reports.
         captures: Bucket of captures and labels. Default: this store reads none.
     """

@@ -88,7 +88,6 @@ class PastRuns:
     Args:
         s3: Client.
         bucket: Bucket of the reports.
-        endpoint: Name of the endpoint.
         since: Earliest end of the windows that `reports` yields.
         until: Windows that ended from this time on are excluded.
     """

@@ -64,7 +64,6 @@ def gather(
     an earlier model, and objects with calls during a rollout that was rolled back.
 
     Args:
-        window: The window.
         row: The endpoint's row: live version and lock owner.
         spec: Thresholds.
         place: The endpoint and its data sources.

@@ -103,7 +103,6 @@ def compared(table: PriceTable, pricing: Any, *, today: date) -> ComparedPrices:
     Args:
         table: The table of a Region.
         pricing: Client of ``PRICING_REGION``, which may call GetProducts.
-        today: Today.
     """
     rows = tuple(_compared(row, ours, table.region, pricing) for row, ours in sorted(rows_of(table).items()))
     days = (today - date.fromisoformat(table.date)).days

@@ -70,7 +70,6 @@ def link_role_name(purpose: LinkRole, *, unit: str, model: str, environment: Lin
 
     Args:
         purpose: Purpose of the role.
-        unit: Name of the unit.
         model: Name of the model, without the unit's.
         environment: The role's environment.
 

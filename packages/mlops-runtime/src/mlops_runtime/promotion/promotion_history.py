@@ -99,7 +99,6 @@ def read_history(
     Args:
         client: Returns the client of a service.
         unit: The registry's unit.
-        registry: The registry.
         last: Maximum number of offers, and of releases.
         now: Current time of the cloud.
 

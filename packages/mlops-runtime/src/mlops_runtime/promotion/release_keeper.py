@@ -134,7 +134,6 @@ class ReleaseKeeper:
         """Return the package that an earlier attempt registered, also one that died before the offer had it; else ``""``.
 
         Args:
-            offer: The offer.
             binding: The package's binding. Default: any under which an attempt stored the release.
         """
         if offer is None or offer.package:

@@ -86,7 +86,6 @@ def repository_statements(
     See: https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policy-examples.html
 
     Args:
-        unit: Name of the unit.
         model: Name of the model, without the unit's.
         target: The environment that pulls.
         organization: Organization that the account must belong to. Default: any.

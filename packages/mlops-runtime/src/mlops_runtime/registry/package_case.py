@@ -77,7 +77,6 @@ class PackageCase:
 
         Args:
             caller: ARN of the caller, who assumes the approvers' role unless it is already in it.
-            reason: Reason.
             role: ARN of the role to assume. Default: the rule's.
 
         Raises:

@@ -60,7 +60,6 @@ def read_registry(
         sagemaker: Client.
         s3: Client; None to skip releases.
         unit: The registry's unit.
-        registry: The registry.
 
     Raises:
         ClientError: If the caller may not read its approved packages.

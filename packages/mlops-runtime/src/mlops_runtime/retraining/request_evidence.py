@@ -120,7 +120,6 @@ def doubt(
         alarm: Alarm from the response of DescribeAlarms.
         report: The newest report of the endpoint's monitor, or why it cannot be read.
         unit: Name of the business unit.
-        endpoint: Name of the endpoint.
     """
     if "AlarmRule" in alarm:
         return "it is composed of other alarms; use metric alarms for the pipeline"
@@ -171,7 +170,6 @@ class IngestedRows:
     Args:
         glue: Client, to find a table's metadata file.
         s3: Client, to read the file.
-        database: Name of the database.
     """
 
     def __init__(self, *, glue: "GlueClient", s3: "S3Client", database: str) -> None:

@@ -192,7 +192,6 @@ def confirmed(request: RetrainRequest, settings: GuardSettings, *, alarms: Alarm
     """Confirm that a request's reason is still valid, and return it with evidence, or with a question about a suspected feed fault.
 
     Args:
-        request: The request.
         settings: Settings of the guard.
         alarms: Current state of the alarms of the request (`alarms_of`), with their evidence.
         state: The pipeline's state.
@@ -288,7 +287,6 @@ def decide(
 
     Args:
         state: The pipeline's state.
-        request: The request.
         settings: Settings of the guard.
         execution: ARN of the execution that the request would start.
         now: When the queue received the message.

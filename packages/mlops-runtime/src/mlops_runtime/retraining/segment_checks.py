@@ -39,7 +39,6 @@ def coverage(evaluation: Evaluation, checks: Sequence[GateCheck]) -> tuple[Segme
     """Return the part of the holdout that intervals cover, for each column of segments; empty without a comparison.
 
     Args:
-        evaluation: The evaluation.
         checks: The gate's comparisons.
     """
     tested = {check.segment for check in checks if check.segment is not None}

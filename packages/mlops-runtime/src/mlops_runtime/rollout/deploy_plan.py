@@ -147,7 +147,6 @@ def package_pointer(package: ModelPackageSpec, container_sha256: str, **deployed
     """Return a live pointer to a registered package.
 
     Args:
-        package: The package.
         container_sha256: The hash of its content.
         deployed: The pointer's other fields, which do not follow from the package.
     """

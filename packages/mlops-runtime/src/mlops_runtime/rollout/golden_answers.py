@@ -45,7 +45,6 @@ def read_answer(body: bytes, content_type: str, columns: int | None = None) -> R
 
     Args:
         body: The response body.
-        content_type: Its content type.
         columns: Numbers in a row's prediction, as a list or as columns of CSV; the result is flattened. Default: one number.
 
     Example:
@@ -72,7 +71,6 @@ def judge(request: GoldenRequest, whole: Reply, singles: Mapping[int, Reply] | N
     """Return the problems of the responses to one request, each with the value got and the allowed values.
 
     Args:
-        request: The request.
         whole: Reply to all its rows at once.
         singles: Replies to rows that were sent alone, by row index. Default: none.
 
@@ -192,7 +190,6 @@ def row_deviations(
     two predictions close to zero is meaningless.
 
     Args:
-        request: The request.
         candidate: The candidate's predictions.
         live: The live model's predictions.
         limit: Largest allowed difference.

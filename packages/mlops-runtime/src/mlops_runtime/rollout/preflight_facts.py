@@ -91,7 +91,6 @@ class Sources:
         """Read all facts for the decision on one request.
 
         Args:
-            request: The request.
             execution: ARN of the execution, whose own resources are not leftovers.
             now: Current time of the cloud.
             quotas: The account's instance quotas, as read by the Deploy machine. Default: unknown.

@@ -74,7 +74,6 @@ class RolloutTable:
 
         Args:
             seen: The row that the record follows.
-            record: The record.
             digest: Content hash of the record.
             live: The new live pointer; None removes it. Only written together with ``owner``.
             owner: Execution that must hold the lock for the live pointer to move. Default None: the pointer is unchanged.

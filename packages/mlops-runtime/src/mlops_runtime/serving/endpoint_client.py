@@ -75,7 +75,6 @@ class Protector:
 
         Args:
             body: JSON with ``instances``, each an object.
-            content_type: Its content type.
 
         Raises:
             PersonalDataError: If its fields have no names (CSV, arrays, or not JSON), or as in `protect`.
@@ -196,7 +195,6 @@ class EndpointClient:
 
         Args:
             body: The request body.
-            content_type: Its content type.
             inference_id: As for ``predict``.
 
         Raises:
@@ -223,7 +221,6 @@ class EndpointClient:
 
         Args:
             body: The request body.
-            content_type: Its content type.
             inference_id: As for ``predict``.
 
         Raises:

@@ -110,7 +110,6 @@ class FeatureLookups:
         Args:
             lookup: Lookup of the model's signature.
             signature: The model's signature.
-            table: Name of the table.
 
         Raises:
             ModelError: As in the class.

@@ -90,7 +90,6 @@ def container_problems(archive: Path, trust: Trust) -> list[str]:
     """Return why an archive contradicts the declared trust of a third-party container.
 
     Args:
-        archive: The archive.
         trust: What loading may do, as the pipeline declares for its container.
     """
     found = [] if trust == "pickle" else container_pickles(archive)

@@ -53,7 +53,6 @@ def hours_before(
 
     Args:
         s3: Client.
-        bucket: The bucket.
         prefix: Key prefix before the hour.
         since: The first time; its whole hour is listed.
         until: The last time.
@@ -101,7 +100,6 @@ class NamedCalls:
         """Return the last recorded call of each id, if any.
 
         Args:
-            ids: The ids.
             since: Time of the oldest call to search.
             until: Time of the newest.
         """

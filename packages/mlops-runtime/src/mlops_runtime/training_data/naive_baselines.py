@@ -39,7 +39,6 @@ def with_baselines(train: Any, holdout: Any, names: Sequence[str], *, label: str
         train: The training split, an Arrow table.
         holdout: The holdout, an Arrow table; its labels are not read.
         names: The baselines; columns that are not computed are left unchanged.
-        label: The label.
         timestamp: The column with the time of prediction.
 
     Example:
@@ -82,7 +81,6 @@ def tallied(rows: Any, kind: str, key: str | None, *, label: str, timestamp: str
         rows: The rows, an Arrow table.
         kind: Method of the baseline, as returned by ``method_of``.
         key: The column whose values have separate histories.
-        label: The label.
         timestamp: The column with the time of prediction, which only ``last`` reads.
 
     Returns:

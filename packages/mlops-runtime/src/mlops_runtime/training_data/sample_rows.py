@@ -65,7 +65,6 @@ def sample_splits(schema: TableSchema, folder: Path) -> FileSplit:
     """Return both splits of such rows, with baselines, as ``mlops train --data`` publishes them.
 
     Args:
-        schema: The schema.
         folder: An empty folder to work in.
     """
     path = folder / "sample.parquet"

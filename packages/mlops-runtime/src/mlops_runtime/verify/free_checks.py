@@ -79,7 +79,6 @@ def image_is_in_the_registry(place: Place, repository: str, digest: str) -> None
 
     Args:
         place: The account.
-        repository: Name of the repository.
         digest: ``sha256:`` and 64 hexadecimal digits.
 
     Raises:

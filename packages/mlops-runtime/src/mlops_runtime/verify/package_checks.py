@@ -97,7 +97,6 @@ class PackageChecks:
         """Register a pending package, and return its ARN.
 
         Args:
-            model: Its model.
             image: Its image. Default: the unit's.
         """
         texts = ("training_set_id", "execution", "baseline_uri", "evaluation_uri")

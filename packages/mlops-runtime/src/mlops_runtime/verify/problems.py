@@ -78,7 +78,6 @@ def refused(call: Callable[[], object], *, names: str, code: str = "ValidationEx
     """Return the message with which AWS rejects a call; ``None`` if AWS accepts it.
 
     Args:
-        call: The call.
         names: Word that the message must contain, so that another fault of the request is not evidence.
         code: Expected error code.
 

@@ -131,7 +131,6 @@ def sign(kms: "KMSClient", names: Names, report: VerifyReport, *, made: Callable
     Args:
         kms: Client.
         names: Names in the account; the key is found by their tag.
-        report: The report.
         made: Called with the key's id as soon as it exists.
     """
     key = kms.create_key(

@@ -14,7 +14,6 @@ def prediction_columns(predictions: Column, baseline: Baseline) -> Sequence[Colu
 
     Args:
         predictions: One prediction a row; a list each for a model with classes or outputs.
-        baseline: The baseline.
 
     Example:
         >>> baseline = Baseline(features=(), rows=0, training_set_id="t", created="", classes=("red", "white", "rose"))

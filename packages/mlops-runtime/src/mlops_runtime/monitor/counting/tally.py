@@ -233,7 +233,6 @@ class Grid:
     """Properties of a baseline that all counts against it share.
 
     Args:
-        baseline: The baseline.
         strata: Keys of its strata. Default: those of the baseline.
     """
 

@@ -63,7 +63,6 @@ def rows_of(record: Record, names: Sequence[str], indexes: Sequence[str] = (OUTP
     """Return a record's rows by column: objects by key, arrays and values by position, the output's columns first.
 
     Args:
-        record: The record.
         names: The baseline's columns in order; those that no object has are assigned by position. Further positions are
             ``_c<position>``.
         indexes: Sides to read. Default: both.

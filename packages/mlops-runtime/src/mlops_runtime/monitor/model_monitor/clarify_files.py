@@ -67,7 +67,6 @@ def bias_analysis(values: Mapping[str, float], label: str) -> dict[str, Any]:
 
     Args:
         values: Values by ``<facet>=<value>/<metric>``, see `mlops_runtime.monitor.monitors.facet_bias.of_holdout`.
-        label: Name of the label.
     """
     found: dict[str, dict[str, dict[str, list[dict[str, Any]]]]] = {}
     for key, value in values.items():

@@ -356,7 +356,6 @@ class ModelMonitorReports:
     Args:
         s3: Client.
         bucket: Bucket of the definitions' outputs.
-        endpoint: Name of the endpoint.
         monitors: Scheduled monitors.
         prefix: Key prefix of all outputs, without a trailing slash. Default: ``model_monitor_prefix(endpoint)``.
     """

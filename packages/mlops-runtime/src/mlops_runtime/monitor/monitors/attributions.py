@@ -33,7 +33,6 @@ def attributions(model: "ServedModel", baseline: Baseline, rows: Numbers) -> dic
     Deterministic for the same model, baseline and rows, with the same background for the holdout and for live data.
 
     Args:
-        model: The model.
         baseline: The model's baseline.
         rows: Rows to explain in the model's encoding, shape (n, inputs).
 

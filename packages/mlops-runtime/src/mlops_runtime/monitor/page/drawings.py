@@ -106,7 +106,6 @@ def in_order(report: MonitorReport, history: Sequence[MonitorReport], most: int)
     """Return the newest earlier reports and the report itself, oldest first, one for each end of a window.
 
     Args:
-        report: The report.
         history: Other reports, in any order; later ones and the report itself are ignored.
         most: Maximum number, including the report.
     """
