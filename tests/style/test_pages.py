@@ -27,12 +27,13 @@ def test_every_path_of_agents_exists() -> None:
     assert missing == []
 
 
-def test_every_path_of_architecture_exists() -> None:
-    """Paths in the instructions for extending the project exist."""
-    words = re.findall(r"`([^`\s]+)`", (ROOT / "docs/architecture.md").read_text())
+@pytest.mark.parametrize(("page", "least"), [("docs/architecture.md", 60), ("docs/extending.md", 60)])
+def test_every_path_of_architecture_exists(page: str, least: int) -> None:
+    """Paths in the description of the parts, and in the instructions for extending the project, exist."""
+    words = re.findall(r"`([^`\s]+)`", (ROOT / page).read_text())
     paths = [word for word in words if re.match(r"(src|packages|tests|tools|lambdas|docs)/", word)]
 
-    assert len(paths) > 60
+    assert len(paths) > least
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
