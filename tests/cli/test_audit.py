@@ -113,7 +113,7 @@ def test_evidence_that_was_changed_is_not_drawn(on_cloud: Run, stopped: Deployed
     assert "its minutes are not shown: s3://" in drawn.stdout
     assert "is not what the verdict was computed from" in drawn.stdout
     assert verified.returncode == 3
-    assert f"{key} is changed" in verified.stdout
+    assert f"{key} was changed" in verified.stdout
     assert other.stdout.splitlines()[-1] == "no fleets were compared"
     assert missing.returncode == 1
     assert "has no record 9 that can be read" in missing.stderr

@@ -38,8 +38,8 @@ _DIGEST = r"sha256:[0-9a-f]{64}"
 _DIGEST_ALLOWED = "'sha256:' and 64 hexadecimal digits, as a tag can be moved"
 # unset context is None
 _NO_DIGEST = (
-    f"digest must be {_DIGEST_ALLOWED}, got None; if it is context of the app, run `cdk synth`, which reads cdk.json, or set "
-    "-c image_digest=sha256:..."
+    f"digest must be {_DIGEST_ALLOWED}, got None; if the digest comes from the app's context, run `cdk synth`, which reads "
+    "cdk.json, or set -c image_digest=sha256:..."
 )
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 

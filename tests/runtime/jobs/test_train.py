@@ -106,7 +106,7 @@ def test_fails_when_the_script_leaves_no_servable_model(models: Any, tmp_path: P
     [
         (
             "os.mkfifo(model / 'model.onnx')",
-            r"left what is not a file in SM_MODEL_DIR: model\.onnx; write only files and folders",
+            r"left something other than a file in SM_MODEL_DIR: model\.onnx; write only files and folders",
         ),
         (
             "open(model / 'model.bin', 'wb').truncate(1024**4)",

@@ -107,7 +107,7 @@ def test_minutes_that_are_missing_or_changed_are_found() -> None:
     assert broken_minutes(objects, {key: CONTENT, "minutes/demand-forecast/x.json": b""}) == []
     assert broken_minutes(objects, {}) == [f"{key} is missing"]
     assert broken_minutes(objects, {key: CONTENT + b" "}) == [
-        f"{key} is changed: it is not what the verdict of record 1 was computed from"
+        f"{key} was changed after the verdict of record 1 was computed"
     ]
     elsewhere = replace(record_of(1, "0" * 64), verdict=RECORDED)
     unkept = {audit_key("demand-forecast", 1, content_hash(elsewhere)): canonical_json(elsewhere), "audit/x": b"{"}

@@ -194,7 +194,7 @@ def test_the_minutes_of_a_verdict_are_kept_with_its_record(promoted: tuple[World
     assert world.chain.minutes() == {key: content}
     assert world.problems() == []
     world.s3.put_object(Bucket="audit", Key=key, Body=b"{}")
-    assert world.problems() == [f"{key} is changed: it is not what the verdict of record 1 was computed from"]
+    assert world.problems() == [f"{key} was changed after the verdict of record 1 was computed"]
     world.s3.delete_object(Bucket="audit", Key=key)
     assert world.problems() == [f"{key} is missing"]
 

@@ -94,7 +94,7 @@ def _check_left(folder: Path, script: str, limits: ScriptLimits) -> None:
     odd = [path for path in sorted(folder.rglob("*")) if not (path.is_file() or path.is_dir() or path.is_symlink())]
     if odd:
         raise JobError(
-            f"{script} left what is not a file in SM_MODEL_DIR: {odd[0].relative_to(folder).as_posix()}; "
+            f"{script} left something other than a file in SM_MODEL_DIR: {odd[0].relative_to(folder).as_posix()}; "
             "write only files and folders"
         )
 

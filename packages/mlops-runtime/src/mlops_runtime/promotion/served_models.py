@@ -203,7 +203,7 @@ class ServedModels:
             return f"{self.targets.group} has no retraining pipeline here"
         relayed_state = relayed(wish.state)
         if relayed_state is None:
-            return "the model was made here, and there is no retraining pipeline here"
+            return "the model was trained here, and there is no retraining pipeline here"
         detail = retraining_wanted(self.targets.group, replace(wish, state=relayed_state))
         self._put(DetailType.RETRAINING_REQUESTED, detail)
         return "reported to the source"

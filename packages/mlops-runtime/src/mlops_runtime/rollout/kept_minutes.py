@@ -136,7 +136,5 @@ def broken_minutes(objects: Mapping[str, bytes], minutes: Mapping[str, bytes]) -
         if found is None:
             problems.append(f"{name} is missing")
         elif hashlib.sha256(found).hexdigest() != record.verdict.minutes_sha256:
-            problems.append(
-                f"{name} is changed: it is not what the verdict of record {record.sequence} was computed from"
-            )
+            problems.append(f"{name} was changed after the verdict of record {record.sequence} was computed")
     return problems

@@ -172,7 +172,7 @@ def _column_problems(column: SignatureColumn, signature: ModelSignature) -> Iter
     name = f"column {column.name!r}"
     if column.type == "number":
         if column.kind == "text":
-            yield f'{name} is a number of kind "text"; texts have "type": "category"'
+            yield f'{name} is a number of kind "text"; strings have "type": "category"'
         return
     if column.kind == "boolean":
         yield f'category {name} has kind "boolean"; booleans have "type": "number"'
