@@ -148,9 +148,8 @@ def test_every_alarm_is_explained() -> None:
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in {"create_alarm", "_define_alarm"}:
                 ends |= {end for argument in node.args for end in _literal_ends(argument)}
             elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Child":
-                ends |= {
-                    end for keyword in node.keywords if keyword.arg == "id" for end in _literal_ends(keyword.value)
-                }
+                names_of_alarms = [keyword.value for keyword in node.keywords if keyword.arg == "name"]
+                ends |= {end.capitalize() for value in names_of_alarms for end in _literal_ends(value)}  # `Child.id`
 
     assert len(ends) > 16
     assert [end for end in sorted(ends) if not any(name.endswith(end) for name in names)] == []
