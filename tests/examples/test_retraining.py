@@ -362,11 +362,11 @@ MANIFEST = TrainingSetManifest(
     semantics=Semantics(as_of="known_at", cutoff="2017-09-01T00:00:00Z"),
     entities=PinnedTable(
         group="sales", version=1, database="d", table="t", table_uuid="u", snapshot_id=1, schema_id=0,
-        metadata_location="s3://b/m", tag="t", columns=("price",),
+        tag="t", columns=("price",),
     ),
     features=(),
     build=Build(engine="export", engine_version="1", planner="none", client="0"),
-    output=Output(uri="s3://b/exports", rows=1200, content_hash="c", files=(), columns={}),
+    output=Output(rows=1200, content_hash="c", files=(), columns={}),
     split={
         "trained_until": "2017-08-04T00:00:00Z",
         "holdout_from": "2017-08-04T00:00:00Z",

@@ -31,7 +31,7 @@ MEASURES = ("weight", "waist")
 BLOCKS = 12
 TABLE = PinnedTable(
     group="wines", version=1, database="d", table="wines_v1", table_uuid="u", snapshot_id=1, schema_id=0,
-    metadata_location="s3://b/m", tag="t", columns=("alcohol",),
+    tag="t", columns=("alcohol",),
 )  # fmt: skip
 MANIFEST = TrainingSetManifest(
     name="wines",
@@ -39,7 +39,7 @@ MANIFEST = TrainingSetManifest(
     entities=TABLE,
     features=(),
     build=Build(engine="duckdb", engine_version="1", planner="frontier", client="0"),
-    output=Output(uri="s3://b/sets", rows=1, content_hash="c", files=(), columns={}),
+    output=Output(rows=1, content_hash="c", files=(), columns={}),
     split={
         "trained_until": "2017-08-04T00:00:00Z",
         "holdout_from": "2017-08-04T00:00:00Z",

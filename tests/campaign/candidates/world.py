@@ -93,7 +93,7 @@ def manifest(trained: int, first: int, last: int) -> TrainingSetManifest:
     """Return the manifest of a set that was trained up to a week with some later weeks held out."""
     table = PinnedTable(
         group="weekly_demand", version=1, database="demand_features", table="weekly_demand_v1", table_uuid="u", snapshot_id=1,
-        schema_id=0, metadata_location="s3://b/m", tag="t", columns=INPUTS,
+        schema_id=0, tag="t", columns=INPUTS,
     )  # fmt: skip
     times = (week_end(trained), week_start(first), week_end(last))
     return TrainingSetManifest(
@@ -102,7 +102,7 @@ def manifest(trained: int, first: int, last: int) -> TrainingSetManifest:
         entities=table,
         features=(),
         build=Build(engine="arrow", engine_version="1", planner="none", client="0"),
-        output=Output(uri="s3://b/sets", rows=0, content_hash="c", files=(), columns={}),
+        output=Output(rows=0, content_hash="c", files=(), columns={}),
         split=dict(
             zip(("trained_until", "holdout_from", "holdout_until"), [t.isoformat() for t in times], strict=True)
         ),

@@ -9,7 +9,7 @@ from mlops_runtime.contracts import content_hash, from_dict, to_dict
 from mlops_runtime.contracts.events import features_rejected
 from mlops_runtime.contracts.features import PinnedTable, RejectedBatch, Semantics, TrainingSetManifest
 
-EXAMPLE_ID = "f00b6da5d4c356202dd2c6e2d95dbd03441f207c76af515b219edf8da05223a1"
+EXAMPLE_ID = "1f4b60897bfdbd38bca42562570a578f61ac13d0427562db001ac7a508de0b42"
 
 
 def test_the_id_of_a_stored_manifest_never_changes(example: Callable[..., Any]) -> None:

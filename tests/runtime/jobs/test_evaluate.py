@@ -41,7 +41,7 @@ from mlops_runtime.serving.onnx_model import Model
 
 TABLE = PinnedTable(
     group="demand", version=1, database="demand_features", table="demand_v1", table_uuid="u", snapshot_id=1, schema_id=0,
-    metadata_location="s3://b/m", tag="t", columns=("price",),
+    tag="t", columns=("price",),
 )  # fmt: skip
 MANIFEST = TrainingSetManifest(
     name="forecast",
@@ -49,7 +49,7 @@ MANIFEST = TrainingSetManifest(
     entities=TABLE,
     features=(),
     build=Build(engine="duckdb", engine_version="1", planner="frontier", client="0"),
-    output=Output(uri="s3://b/sets", rows=1, content_hash="c", files=(), columns={}),
+    output=Output(rows=1, content_hash="c", files=(), columns={}),
     split={
         "trained_until": "2017-08-04T00:00:00Z",
         "holdout_from": "2017-08-04T00:00:00Z",

@@ -61,9 +61,8 @@ class PinnedTable:
     snapshot and its ``tag``, which retains it for a while, no longer exist. ``None``: only the snapshot identifies them.
     ``ttl_bound`` is whether the last instant of the time to live counts; ``None`` means ``inclusive``. ``names`` are the names
     of the columns in the training set, in order; ``None``: unchanged. ``field_ids`` are the columns' Iceberg field ids.
-    ``metadata_location`` is no longer written, because it ends in a random part. ``alias`` replaces the table's name in this
-    use. ``keys`` are the columns of the entity rows that contain the ``entities``, in their order; ``None``: columns of the
-    same names.
+    ``alias`` replaces the table's name in this use. ``keys`` are the columns of the entity rows that contain the ``entities``,
+    in their order; ``None``: columns of the same names.
     """
 
     group: str
@@ -77,7 +76,6 @@ class PinnedTable:
     columns: tuple[str, ...]
     entities: tuple[str, ...] = ()
     ttl_seconds: float | None = None
-    metadata_location: str | None = None
     ttl_bound: Literal["inclusive", "exclusive"] | None = None
     names: tuple[str, ...] | None = None
     field_ids: tuple[int, ...] | None = None
@@ -132,15 +130,14 @@ class OutputFile:
 class Output:
     """The resulting rows. ``content_hash`` does not depend on row order, file layout or library version.
 
-    Paths of files are relative. ``uri`` is no longer written, so that two copies of a training set have the same id.
-    ``matched`` counts, for each feature table by alias or name, the rows with a match; absent in older manifests.
+    Paths of files are relative, so that two copies of a training set have the same id. ``matched`` counts, for each feature
+    table by alias or name, the rows with a match; absent if the rows do not come from a feature store.
     """
 
     rows: int
     content_hash: str
     files: tuple[OutputFile, ...]
     columns: Mapping[str, str]
-    uri: str | None = None
     order_by: str = "row_id"
     matched: Mapping[str, int] | None = None
 
