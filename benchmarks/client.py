@@ -33,7 +33,18 @@ ROWS = 1_000_000
 RUNS = 500
 REFUSALS = 300
 PIPELINE = "bench-forecast"
-UNIT = UnitEntry(unit="bench", automation_table="a", audit_bucket="audit", artifacts_bucket="artifacts", bus="bus")
+UNIT = UnitEntry(
+    unit="bench",
+    automation_table="a",
+    audit_bucket="audit",
+    artifacts_bucket="artifacts",
+    bus="bus",
+    heads_bucket="heads",
+    signing_key="s",
+    pause_key="p",
+    owner="demand",
+    cost_center="demand",
+)
 
 
 def predict() -> None:
@@ -60,7 +71,14 @@ def predict() -> None:
 def _predict(url: str) -> None:
     session = boto3.Session(region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")  # noqa: S106 - of moto
     endpoint = EndpointEntry(
-        endpoint=PIPELINE, unit="bench", group=PIPELINE, rollout_table="t", deploy_machine="m", target="EKS", url=url
+        endpoint=PIPELINE,
+        unit="bench",
+        group=PIPELINE,
+        rollout_table="t",
+        deploy_machine="m",
+        target="EKS",
+        url=url,
+        is_monitored=False,
     )
     for entry in (UNIT, endpoint):
         session.client("ssm").put_parameter(Name=entry_name(entry), Value=entry_value(entry), Type="String")

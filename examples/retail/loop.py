@@ -337,7 +337,7 @@ class Loop:
     def _chain(self) -> AuditChain:
         table = RolloutTable(self._tables, self.outputs["RolloutTable"], self.endpoint)
         entry = self.entry()
-        return AuditChain(s3=self.s3, bucket=entry.audit_bucket, table=table, heads=str(entry.heads_bucket))
+        return AuditChain(s3=self.s3, bucket=entry.audit_bucket, table=table, heads=entry.heads_bucket)
 
     def _row(self) -> dict[str, Any]:
         key = {"endpoint": {"S": self.endpoint}}

@@ -44,6 +44,6 @@ output "personal" {
 }
 
 output "is_monitored" {
-  description = "Whether a monitor is defined for the endpoint; null where its stack does not say."
-  value       = lookup(local.entry, "is_monitored", null)
+  description = "Whether a monitor is defined for the endpoint."
+  value       = local.entry.is_monitored
 }

@@ -15,7 +15,18 @@ from mlops_runtime.contracts.retraining import Decision, GuardDecision
 from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry, entry_name
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, registry_parameter
 
-UNIT = UnitEntry(unit="demand", automation_table="a", audit_bucket="audit", artifacts_bucket="artifacts", bus="bus")
+UNIT = UnitEntry(
+    unit="demand",
+    automation_table="a",
+    audit_bucket="audit",
+    artifacts_bucket="artifacts",
+    bus="bus",
+    heads_bucket="heads",
+    signing_key="s",
+    pause_key="p",
+    owner="demand",
+    cost_center="demand",
+)
 PIPELINE = PipelineEntry(
     pipeline="demand-forecast",
     unit="demand",

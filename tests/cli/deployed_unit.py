@@ -58,6 +58,8 @@ class DeployedUnit:
             heads_bucket=self.heads,
             signing_key=self.signing_key,
             pause_key=self.pause_key,
+            owner=name,
+            cost_center=name,
         )
         self.publish(self.unit_entry)
         self.endpoint_entry = EndpointEntry(
@@ -67,6 +69,7 @@ class DeployedUnit:
             rollout_table=f"{name}-rollout",
             deploy_machine=self.machine,
             target="SageMaker",
+            is_monitored=True,
         )
         self.publish(self.endpoint_entry)
         self.table = RolloutTable(self.dynamodb, f"{name}-rollout", self.endpoint)

@@ -257,7 +257,7 @@ class Sample:
         """Pause or resume the unit's automation."""
         table = RolloutTable(self.dynamodb, self.outputs["AutomationTable"], UNIT)
         entry = self.loop.entry()
-        sealer = Sealer(kms=self.cloud.client("kms"), key=str(entry.pause_key))
+        sealer = Sealer(kms=self.cloud.client("kms"), key=entry.pause_key)
         chain = AuditChain(
             s3=self.loop.s3, bucket=entry.audit_bucket, table=table, heads=entry.heads_bucket, sealer=sealer
         )

@@ -24,6 +24,7 @@ ENTRY = EndpointEntry(
     rollout_table="table",
     deploy_machine="arn:aws:states:eu-west-1:111122223333:stateMachine:deploy",
     target="SageMaker",
+    is_monitored=True,
 )
 GIVEN: dict[str, Any] = {
     "platform": "retail",

@@ -134,6 +134,7 @@ def test_a_construct_publishes_what_it_defined() -> None:
         rollout_table=unit.automation_table.table_name,
         deploy_machine="arn",
         target="SageMaker",
+        is_monitored=True,
     )
 
     parameter = unit.publish_entry(stack, "Entry", entry)

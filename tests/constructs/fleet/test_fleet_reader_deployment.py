@@ -197,8 +197,8 @@ def _roll_out(fleet: Fleet) -> None:
     entries = Entries(ssm=ssm)
     unit, endpoint = entries.unit("looked"), entries.endpoint(GROUP)
     table = RolloutTable(dynamodb, outputs["Rollouts"], GROUP)
-    sealer = Sealer(kms=kms, key=str(unit.signing_key))
-    chain = AuditChain(s3=s3, bucket=unit.audit_bucket, table=table, heads=str(unit.heads_bucket), sealer=sealer)
+    sealer = Sealer(kms=kms, key=unit.signing_key)
+    chain = AuditChain(s3=s3, bucket=unit.audit_bucket, table=table, heads=unit.heads_bucket, sealer=sealer)
     machine = machines.create_state_machine(
         name="looked-waits", definition=json.dumps(WAITS), roleArn=_machine_role(fleet),
         tags=[{"key": "mlops:unit", "value": "looked"}],

@@ -60,6 +60,7 @@ def test_a_canary_in_personal_fields_is_found_nowhere(plane: "Plane") -> None:
         rollout_table="t",
         deploy_machine="m",
         target="sagemaker",
+        is_monitored=False,
         personal=PersonalSpec(hashed=("household",), withheld=("email",), secret_arn=key),
     )
     capture = {

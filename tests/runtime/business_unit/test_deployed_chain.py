@@ -1,12 +1,8 @@
 """The chain of a deployed unit or endpoint, on the embedded cloud."""
 
-from dataclasses import replace
-
-import pytest
 from tests.cli.deployed_unit import DeployedUnit
 
 from mlops_runtime.business_unit.deployed_chain import open_chain, public_key_of
-from mlops_runtime.business_unit.deployed_entries import NotDeployedError
 
 
 def test_an_endpoints_chain_is_in_its_units_buckets(deployed: DeployedUnit) -> None:
@@ -28,12 +24,3 @@ def test_a_units_own_chain_is_appended_to(deployed: DeployedUnit) -> None:
     assert chain.sealer is not None
     own = public_key_of(deployed.cloud.client, deployed.unit_entry)
     assert own != public_key_of(deployed.cloud.client, deployed.endpoint_entry)
-
-
-def test_fails_for_an_entry_without_keys_or_heads(deployed: DeployedUnit) -> None:
-    """The error has the fix."""
-    entry = replace(deployed.unit_entry, heads_bucket=None, pause_key=None)
-
-    for ask in (open_chain, public_key_of):
-        with pytest.raises(NotDeployedError, match=f"the entry of unit {deployed.name} has no heads bucket or no key"):
-            ask(deployed.cloud.client, entry)

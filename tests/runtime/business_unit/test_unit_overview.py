@@ -62,6 +62,8 @@ UNIT_ENTRY = UnitEntry(
     heads_bucket="h",
     signing_key="s",
     pause_key="p",
+    owner="demand",
+    cost_center="demand",
 )
 LIVE = LivePointer(
     endpoint=ENDPOINT, config="live", model="live", model_package_arn="p", model_sha256="b", artifact_uri="a",
@@ -170,6 +172,7 @@ class World:
             rollout_table="rollout",
             deploy_machine=self.deploy,
             target="x",
+            is_monitored=True,
         )
         self.pipeline_entry = PipelineEntry(
             pipeline=ENDPOINT, unit="demand", group=ENDPOINT, retraining_table="retraining", retrain_machine=self.retrain,
@@ -471,7 +474,15 @@ class Denied(Overview):
             error = {"Code": self.dynamodb["code"], "Message": "not authorized"}
             raise ClientError({"Error": error}, "GetItem")
         return UnitOverview(
-            unit=entry.unit, pause=None, frozen=None, next_freeze=None, last=None, endpoints=(), pipelines=()
+            unit=entry.unit,
+            pause=None,
+            frozen=None,
+            next_freeze=None,
+            last=None,
+            endpoints=(),
+            pipelines=(),
+            owner=entry.owner,
+            cost_center=entry.cost_center,
         )
 
 

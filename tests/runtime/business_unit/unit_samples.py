@@ -39,6 +39,7 @@ ENDPOINT = EndpointOverview(
     lock=Lock(owner=f"{DEPLOY}:approval-3", until="2017-08-10T13:30:00Z", expired=False),
     probation_until="2017-08-10T12:30:00Z",
     last=RECORD,
+    is_monitored=True,
 )
 PIPELINE = PipelineOverview(
     pipeline="demand-forecast",
@@ -60,6 +61,8 @@ UNIT = UnitOverview(
     last=None,
     endpoints=(ENDPOINT,),
     pipelines=(PIPELINE,),
+    owner="demand",
+    cost_center="demand",
 )
 EMPTY = EndpointOverview(
     endpoint="demand-forecast",
@@ -72,4 +75,5 @@ EMPTY = EndpointOverview(
     lock=None,
     probation_until=None,
     last=None,
+    is_monitored=True,
 )

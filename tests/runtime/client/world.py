@@ -8,7 +8,18 @@ from mlops_runtime.contracts.unit_entries import EndpointEntry, PipelineEntry, U
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, registry_parameter
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "contracts" / "examples"
-UNIT = UnitEntry(unit="demand", automation_table="a", audit_bucket="audit", artifacts_bucket="artifacts", bus="bus")
+UNIT = UnitEntry(
+    unit="demand",
+    automation_table="a",
+    audit_bucket="audit",
+    artifacts_bucket="artifacts",
+    bus="bus",
+    heads_bucket="heads",
+    signing_key="s",
+    pause_key="p",
+    owner="demand",
+    cost_center="demand",
+)
 PIPELINE = PipelineEntry(
     pipeline="demand-forecast",
     unit="demand",
@@ -31,6 +42,7 @@ ENDPOINT = EndpointEntry(
     rollout_table="rollout",
     deploy_machine="m",
     target="SageMaker",
+    is_monitored=True,
     capture_bucket="captures",
 )
 

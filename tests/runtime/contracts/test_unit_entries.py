@@ -33,10 +33,18 @@ ENTRIES: dict[str, Entry] = {
         heads_bucket="h",
         signing_key="s",
         pause_key="p",
+        owner="demand",
+        cost_center="demand",
         freeze=FreezeSpec(),
     ),
     "/mlops/demand/endpoint/demand-forecast": EndpointEntry(
-        endpoint="demand-forecast", unit="demand", group="g", rollout_table="t", deploy_machine="m", target="SageMaker"
+        endpoint="demand-forecast",
+        unit="demand",
+        group="g",
+        rollout_table="t",
+        deploy_machine="m",
+        target="SageMaker",
+        is_monitored=True,
     ),
     "/mlops/demand/pipeline/demand-forecast": PipelineEntry(
         pipeline="demand-forecast", unit="demand", group="g", retraining_table="t", retrain_machine="m", queue_url="q"

@@ -26,7 +26,18 @@ from mlops_runtime.promotion.promotion_history import (
 )
 from mlops_runtime.registry.package_approval import ApprovalRule, BusRules, RegistryEntry, RegistryInbox
 
-UNIT = UnitEntry(unit="demand", automation_table="promotions", audit_bucket="audit", artifacts_bucket="here", bus="bus")
+UNIT = UnitEntry(
+    unit="demand",
+    automation_table="promotions",
+    audit_bucket="audit",
+    artifacts_bucket="here",
+    bus="bus",
+    heads_bucket="heads",
+    signing_key="s",
+    pause_key="p",
+    owner="demand",
+    cost_center="demand",
+)
 INBOX = RegistryInbox(table="promotions", source=SOURCE, source_name="build")
 THEIRS = SOURCE.arn("sagemaker", "model-package/demand-forecast/7")
 

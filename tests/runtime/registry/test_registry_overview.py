@@ -15,7 +15,18 @@ from mlops_runtime.contracts.unit_entries import UnitEntry
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry
 from mlops_runtime.registry.registry_overview import RegistryOverview, read_registry, waiting_packages
 
-UNIT = UnitEntry(unit="demand", automation_table="a", audit_bucket="audit", artifacts_bucket="artifacts", bus="bus")
+UNIT = UnitEntry(
+    unit="demand",
+    automation_table="a",
+    audit_bucket="audit",
+    artifacts_bucket="artifacts",
+    bus="bus",
+    heads_bucket="heads",
+    signing_key="s",
+    pause_key="p",
+    owner="demand",
+    cost_center="demand",
+)
 GROUP = "demand-forecast"
 AT = datetime(2017, 8, 1, 9, tzinfo=UTC)
 

@@ -3,7 +3,18 @@
 from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry
 from mlops_runtime.retraining.pipeline_access import PipelineAccess
 
-UNIT = UnitEntry(unit="demand", automation_table="a", audit_bucket="audit", artifacts_bucket="artifacts", bus="bus")
+UNIT = UnitEntry(
+    unit="demand",
+    automation_table="a",
+    audit_bucket="audit",
+    artifacts_bucket="artifacts",
+    bus="bus",
+    heads_bucket="heads",
+    signing_key="s",
+    pause_key="p",
+    owner="demand",
+    cost_center="demand",
+)
 PIPELINE = PipelineEntry(
     pipeline="demand-forecast", unit="demand", group="g", retraining_table="t", retrain_machine="m", queue_url="q"
 )

@@ -24,7 +24,16 @@ from mlops_runtime.retraining.retraining_request import (
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Retrain:one"
 UNIT = UnitEntry(
-    unit="demand", automation_table="a", audit_bucket="audit", artifacts_bucket="artifacts", bus="demand-bus"
+    unit="demand",
+    automation_table="a",
+    audit_bucket="audit",
+    artifacts_bucket="artifacts",
+    bus="demand-bus",
+    heads_bucket="heads",
+    signing_key="s",
+    pause_key="p",
+    owner="demand",
+    cost_center="demand",
 )
 PIPELINE = PipelineEntry(
     pipeline="demand-forecast",

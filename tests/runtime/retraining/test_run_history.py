@@ -21,7 +21,18 @@ from mlops_runtime.retraining.run_comparison import RunError
 from mlops_runtime.retraining.run_history import RunHistory
 from mlops_runtime.retraining.training_metrics import log_line
 
-UNIT = UnitEntry(unit="demand", automation_table="a", audit_bucket="audit", artifacts_bucket="artifacts", bus="bus")
+UNIT = UnitEntry(
+    unit="demand",
+    automation_table="a",
+    audit_bucket="audit",
+    artifacts_bucket="artifacts",
+    bus="bus",
+    heads_bucket="heads",
+    signing_key="s",
+    pause_key="p",
+    owner="demand",
+    cost_center="demand",
+)
 PIPELINE = PipelineEntry(
     pipeline="demand-forecast",
     unit="demand",

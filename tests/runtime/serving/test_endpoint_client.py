@@ -25,7 +25,13 @@ SPEC = PersonalSpec(hashed=("household",), withheld=("email",))
 
 
 ENTRY = EndpointEntry(
-    endpoint="crm-churn", unit="crm", group="crm-churn", rollout_table="t", deploy_machine="m", target="sagemaker"
+    endpoint="crm-churn",
+    unit="crm",
+    group="crm-churn",
+    rollout_table="t",
+    deploy_machine="m",
+    target="sagemaker",
+    is_monitored=True,
 )
 PERSONAL = PersonalSpec(hashed=("household",), withheld=("email",), secret_arn="arn:secret")
 

@@ -13,7 +13,13 @@ from mlops_runtime.contracts.unit_entries import EndpointEntry
 from mlops_runtime.serving.live_baseline import ModelInputs, live_baseline
 
 ENTRY = EndpointEntry(
-    endpoint="crm-churn", unit="crm", group="crm-churn", rollout_table="t", deploy_machine="m", target="sagemaker"
+    endpoint="crm-churn",
+    unit="crm",
+    group="crm-churn",
+    rollout_table="t",
+    deploy_machine="m",
+    target="sagemaker",
+    is_monitored=True,
 )
 BASELINE = Baseline(
     features=(

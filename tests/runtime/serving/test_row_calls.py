@@ -23,6 +23,7 @@ ENTRY = EndpointEntry(
     rollout_table="t",
     deploy_machine="m",
     target="sagemaker",
+    is_monitored=True,
     capture_bucket="captures",
 )
 

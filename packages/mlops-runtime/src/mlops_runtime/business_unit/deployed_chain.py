@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from mlops_runtime.business_unit.deployed_entries import Entries, NotDeployedError, RegistryChain
+from mlops_runtime.business_unit.deployed_entries import Entries, RegistryChain
 from mlops_runtime.contracts.unit_entries import EndpointEntry, UnitEntry
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -11,11 +11,7 @@ from mlops_runtime.rollout.seals import PublicKey, Sealer
 
 
 def open_chain(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | RegistryChain) -> AuditChain:
-    """Return the chain of an endpoint, unit or registry; only a unit's chain can be appended to.
-
-    Raises:
-        NotDeployedError: If the unit's stack was deployed by a version without published heads.
-    """
+    """Return the chain of an endpoint, unit or registry; only a unit's chain can be appended to."""
     pause_key = None
     if isinstance(entry, UnitEntry):
         unit, table, key, pause_key = entry, entry.automation_table, entry.unit, entry.pause_key
@@ -27,30 +23,18 @@ def open_chain(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | 
         s3=client("s3"),
         bucket=unit.audit_bucket,
         table=RolloutTable(client("dynamodb"), table, key),
-        heads=_named(unit.heads_bucket, unit.unit),
+        heads=unit.heads_bucket,
         sealer=None if pause_key is None else Sealer(kms=client("kms"), key=pause_key),
     )
 
 
 def public_key_of(client: Callable[[str], Any], entry: UnitEntry | EndpointEntry | RegistryChain) -> PublicKey:
-    """Return the public key of the KMS key that signs a chain.
-
-    Raises:
-        NotDeployedError: If the unit's stack was deployed by a version without that key.
-    """
+    """Return the public key of the KMS key that signs a chain."""
     key = entry.pause_key if isinstance(entry, UnitEntry) else _unit_of(client, entry).signing_key
-    return PublicKey(der=client("kms").get_public_key(KeyId=_named(key, entry.unit))["PublicKey"])
+    return PublicKey(der=client("kms").get_public_key(KeyId=key)["PublicKey"])
 
 
 def _unit_of(client: Callable[[str], Any], entry: EndpointEntry | RegistryChain) -> UnitEntry:
     if isinstance(entry, RegistryChain):
         return entry.owner
     return Entries(ssm=client("ssm")).unit(entry.unit)
-
-
-def _named(value: str | None, unit: str) -> str:
-    if value is None:
-        raise NotDeployedError(
-            f"the entry of unit {unit} has no heads bucket or no key; deploy its stack with this version first"
-        )
-    return value

@@ -112,7 +112,7 @@ class EndpointOverview:
     ``RECORDED``: clusters are only reachable in their own network, so the last rollout's record is shown.
     ``serving_config`` is SageMaker's endpoint config, ``live`` the version that the last rollout recorded; ``is_desired`` is
     whether it is served with the stack's serving spec (``None`` before the first rollout). ``monitor`` is the newest result of its
-    monitor (``None`` without one), ``is_monitored`` whether a monitor is deployed (``None`` if the stack did not publish this).
+    monitor (``None`` without one), ``is_monitored`` whether a monitor is deployed.
     ``waiting`` are the newest packages of its group that await a decision; ``None`` if they may not be read.
     ``progress`` is the progress of the rollout with the lock, ``progress_unread`` why it cannot be read. ``rollout`` is the record
     of the newest rollout that changed traffic, which may be older than ``last``.
@@ -133,7 +133,7 @@ class EndpointOverview:
     progress: RolloutProgress | None = None
     progress_unread: str = ""
     rollout: AuditRecord | None = None
-    is_monitored: bool | None = None
+    is_monitored: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +161,6 @@ class PipelineOverview:
 class UnitOverview:
     """Status of one unit: pause, freezes, and everything that it has deployed.
 
-    ``owner`` and ``cost_center`` are ``None`` if the stack was deployed by a version that did not publish them.
     ``registries`` are those without an endpoint, for example in an account that trains for others.
     ``unread`` has the reason for each part that the caller may not read, by ``endpoint <name>``, ``pipeline <name>`` or
     ``registry <group>``.
@@ -174,8 +173,8 @@ class UnitOverview:
     last: AuditRecord | None
     endpoints: tuple[EndpointOverview, ...]
     pipelines: tuple[PipelineOverview, ...]
-    owner: str | None = None
-    cost_center: str | None = None
+    owner: str
+    cost_center: str
     unread: Mapping[str, str] = field(default_factory=dict)
     registries: tuple[RegistryOverview, ...] = ()
 

@@ -69,7 +69,7 @@ def _endpoint_lines(endpoint: EndpointOverview, now: datetime) -> Iterator[str]:
         yield f"    desired   {endpoint.desired.rpartition('/')[2].removesuffix('.json')}, {how}"
     if endpoint.monitor is not None:
         yield f"    monitor   {monitor_words(endpoint.monitor, now)}"
-    elif endpoint.is_monitored is False:
+    elif not endpoint.is_monitored:
         yield "    monitor   none is deployed"
     yield from _waiting_lines(endpoint.waiting)
     yield from _rollout_lines(endpoint, now)

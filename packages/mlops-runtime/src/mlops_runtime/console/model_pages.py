@@ -60,7 +60,7 @@ class ModelRow:
 
     ``summary`` explains ``state`` in a sentence, from the monitor or the record. ``monitors`` has the state of each monitor in the
     newest window, which ended at ``monitored_until``; empty before the first decision. ``is_monitored`` is whether a monitor is
-    deployed, null if the endpoint's stack did not publish this. ``retrained`` is when the newest retraining started, and on the
+    deployed. ``retrained`` is when the newest retraining started, and on the
     page of one model its outcome; ``rollout`` is the progress of the running rollout. ``waiting`` are packages that await an
     approval; null if they may not be read. ``digest`` is the SHA-256 of the live model, which is the same in all environments,
     while version numbers differ.
@@ -75,7 +75,7 @@ class ModelRow:
     since: str | None
     monitors: Mapping[str, str] = field(default_factory=dict)
     monitored_until: str | None = None
-    is_monitored: bool | None = None
+    is_monitored: bool
     pipeline: str | None = None
     retrained: str | None = None
     rollout: str | None = None
@@ -111,7 +111,7 @@ class RegistryRow:
 class UnitPage:
     """The models of a unit, worst state first. ``automation`` is ``runs``, or why it is stopped; then ``is_stopped`` is true.
 
-    ``owner`` and ``cost_center`` are null if the unit's stack has not published them. ``sequence`` is that of the unit's newest
+    ``sequence`` is that of the unit's newest
     audit record, which a pause request refers to. ``unread`` is why the caller may not read other models, by
     ``endpoint <name>``, ``pipeline <name>``, ``registry <group>`` or ``releases of <group>``.
     ``registries`` are those without an endpoint.
@@ -119,8 +119,8 @@ class UnitPage:
 
     now: datetime
     unit: str
-    owner: str | None
-    cost_center: str | None
+    owner: str
+    cost_center: str
     sequence: int
     automation: str
     is_stopped: bool
@@ -164,8 +164,8 @@ class EndpointPage:
 
     now: datetime
     unit: str
-    owner: str | None
-    cost_center: str | None
+    owner: str
+    cost_center: str
     automation: str
     is_stopped: bool
     is_paused: bool

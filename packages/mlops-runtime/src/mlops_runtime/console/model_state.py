@@ -95,7 +95,7 @@ def state_of_registry(found: RegistryOverview) -> tuple[ModelState, str]:
 
 def _watched(found: EndpointOverview, monitor: MonitorOverview | None) -> tuple[ModelState, str]:
     """Return the state of a model according to its monitor."""
-    if monitor is None and found.is_monitored is False:
+    if monitor is None and not found.is_monitored:
         return ModelState.NOT_MONITORED, "no monitor is deployed for it: define a ModelMonitor in its stack"
     if monitor is None:
         return ModelState.UNKNOWN, "no monitor has decided on this model yet"

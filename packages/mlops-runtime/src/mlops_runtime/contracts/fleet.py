@@ -55,8 +55,8 @@ class FleetModel:
     state: str
     summary: str
     automation: str
-    owner: str | None = None
-    cost_center: str | None = None
+    owner: str
+    cost_center: str
     version: int | None = None
     digest: str | None = None
     since: str | None = None

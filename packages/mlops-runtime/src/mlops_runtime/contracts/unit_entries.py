@@ -59,11 +59,11 @@ class UnitEntry:
     artifacts_bucket: str
     bus: str
     freeze: FreezeSpec | None = None
-    heads_bucket: str | None = None
-    signing_key: str | None = None
-    pause_key: str | None = None
-    owner: str | None = None
-    cost_center: str | None = None
+    heads_bucket: str
+    signing_key: str
+    pause_key: str
+    owner: str
+    cost_center: str
     platform: str | None = None
     platform_rules: str | None = None
     format: Literal["mlops.unit-entry/1"] = "mlops.unit-entry/1"
@@ -74,8 +74,7 @@ class EndpointEntry:
     """Parameter ``/mlops/<unit>/endpoint/<endpoint>``: an endpoint's resources for the command.
 
     ``url`` is the URL of a service on EKS; without it the endpoint is SageMaker's. ``personal`` are fields that clients hash or
-    omit before sending. ``is_monitored`` is whether the endpoint's app defines a monitor for it; absent in stacks older than
-    this field.
+    omit before sending. ``is_monitored`` is whether the endpoint's app defines a monitor for it.
     """
 
     endpoint: str
@@ -87,7 +86,7 @@ class EndpointEntry:
     capture_bucket: str | None = None
     url: str | None = None
     personal: PersonalSpec | None = None
-    is_monitored: bool | None = None
+    is_monitored: bool
     format: Literal["mlops.endpoint-entry/1"] = "mlops.endpoint-entry/1"
 
 

@@ -34,8 +34,8 @@ function Shown({data, unit, endpoint, may}) {
         ['configuration', overview.serving_config ?? html`<${Unknown} why="none" />`],
         ['as in the stack', {true: 'yes', false: 'not yet'}[overview.is_desired] ?? html`<${Unknown} why="no model serves" />`],
         overview.probation_until && ['on probation', html`until <${Time} at=${overview.probation_until} />`],
-        ['owner', data.owner ?? html`<${Unknown} why="not published: deploy the unit's stack again" />`],
-        data.cost_center && ['cost center', data.cost_center],
+        ['owner', data.owner],
+        ['cost center', data.cost_center],
         ['unit', html`<a href=${`#/units/${encodeURIComponent(unit)}/features`}>features</a>, <a href=${`#/units/${encodeURIComponent(unit)}/audit`}>audit log</a>`],
         overview.last && ['newest record', html`<a href=${auditPage(unit, endpoint)}>${overview.last.sequence}</a> <${State} of=${overview.last.outcome} /> <${Time} at=${overview.last.at} /> by <${By} who=${overview.last.requested_by} />`],
       ]} /><//>
@@ -87,7 +87,7 @@ function Pause({data, unit}) {
 }
 
 export function Monitors({of, isThere, unit, endpoint}) {
-  if (!of) return html`<p class="soft">${{true: 'A monitor is deployed, but has not decided yet.', false: 'No monitor is deployed.'}[isThere] ?? 'This model has no monitor, or its monitor has not decided yet.'}</p>`;
+  if (!of) return html`<p class="soft">${isThere ? 'A monitor is deployed, but has not decided yet.' : 'No monitor is deployed.'}</p>`;
   if (of.unread) return html`<p class="soft">The report is not shown: ${of.unread}</p>`;
   return html`<${Facts} of=${Object.entries(of.states).map(([name, state]) => [bare(name), html`<${State} of=${state} />`])} />
     <p class="small soft">Window until ${of.window_until ? html`<${Time} at=${of.window_until} />` : 'an unknown time'}.${of.suppressed && ` Drift was not published: ${of.suppressed}.`}</p>
