@@ -109,6 +109,7 @@ def plan(world: Any, environment: dict[str, str]) -> dict[str, Any]:
             memory="1Gi",
             ingress_cidrs=("10.0.0.0/24",),
             egress_cidrs=("10.0.0.0/16",),
+            zones=(),
         ),
     )
     key = spec_key(ENDPOINT, content_hash(spec))

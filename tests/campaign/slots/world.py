@@ -37,6 +37,7 @@ EKS = EksSpec(
     ingress_cidrs=("10.0.0.0/24",),
     egress_cidrs=("10.0.0.0/16",),
     alarms={slot: (f"{slot}-5xx",) for slot in SLOTS},
+    zones=("us-east-1a", "us-east-1b"),
 )
 SPEC = ServingSpec(
     endpoint=ENDPOINT,

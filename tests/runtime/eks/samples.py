@@ -23,6 +23,7 @@ EKS = EksSpec(
     memory="1Gi",
     ingress_cidrs=("10.0.0.0/24", "10.0.1.0/24"),
     egress_cidrs=("10.0.0.0/16",),
+    zones=(),
 )
 SPEC = ServingSpec(
     endpoint="demand-forecast",
@@ -98,6 +99,7 @@ def specs(draw: st.DrawFn) -> ServingSpec:
         architecture=draw(st.sampled_from(["amd64", "arm64"])),
         binding_api=draw(st.sampled_from(["eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"])),
         dns_cidrs=draw(st.none() | st.lists(_cidrs, max_size=2).map(tuple)),
+        zones=(),
     )
     capture = CaptureSpec(
         percent=draw(st.integers(1, 100)),

@@ -216,8 +216,7 @@ class EksSpec:
         binding_api: API version of TargetGroupBinding: that of EKS Auto Mode, or of a self-installed controller.
         image: Image by digest. Default: that of the model package.
         dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default service ranges; required for another range.
-        zones: Names of the load balancer's Availability Zones, the only ones where pods get traffic. Default: any zone, for specs
-            older than this field.
+        zones: Names of the load balancer's Availability Zones, the only ones where pods get traffic. Empty: any zone.
     """
 
     cluster: str
@@ -237,7 +236,7 @@ class EksSpec:
     binding_api: Literal["eks.amazonaws.com/v1", "elbv2.k8s.aws/v1beta1"] = "eks.amazonaws.com/v1"
     image: str | None = None
     dns_cidrs: tuple[str, ...] | None = None
-    zones: tuple[str, ...] = ()
+    zones: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
