@@ -48,7 +48,9 @@ class LinkedUnits:
         self.promotions = replace(self.target.chain, table=row)
         staging = NamedEnvironment(name="staging", account=TARGET.account, region=TARGET.region)
         self._publish(self.source, releases=self.group, targets=(staging,))
-        self._publish(self.target, inbox=RegistryInbox(table=table, source=SOURCE, source_name="build"))
+        self._publish(
+            self.target, inbox=RegistryInbox(table=table, source=SOURCE, source_name="build", max_wait_seconds=21600)
+        )
 
     def release(self, version: int, **changes: str) -> AuditRecord:
         """Release a version: audit record and object, whose record may differ."""
@@ -82,9 +84,9 @@ class LinkedUnits:
         """Let the source receive versions from the target too, without a record of their release."""
         table = f"{self.source.name}-promotions"
         self._make_table(self.source, table)
-        back = RegistryInbox(table=table, source=TARGET, source_name="staging")
+        back = RegistryInbox(table=table, source=TARGET, source_name="staging", max_wait_seconds=21600)
         self._publish(self.source, releases=self.group, inbox=back)
-        there = RegistryInbox(table=self.offers.table, source=SOURCE, source_name="build")
+        there = RegistryInbox(table=self.offers.table, source=SOURCE, source_name="build", max_wait_seconds=21600)
         self._publish(self.target, releases=self.group, inbox=there)
 
     def stop(self) -> str:
@@ -98,7 +100,7 @@ class LinkedUnits:
             EventPattern='{"source": ["a"]}',
             Description="What build offers",
         )
-        inbox = RegistryInbox(table=self.offers.table, source=SOURCE, source_name="build")
+        inbox = RegistryInbox(table=self.offers.table, source=SOURCE, source_name="build", max_wait_seconds=21600)
         self._publish(self.target, inbox=inbox, rules=(BusRules(bus=bus, names=("offers",)), BusRules(names=("gone",))))
         return bus
 

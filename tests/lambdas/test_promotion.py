@@ -22,7 +22,7 @@ ASKED = {"record_uri": ONE.uri, "record_sha256": ONE.sha256, "execution": EXECUT
 @pytest.fixture
 def handler(world: Any, load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Callable[[str, object], Any]:
     """Return a function that calls a function of the folder ``promotion_...``."""
-    source = PromotionSettings(group="demand-forecast", source=SOURCE, source_name="build")
+    source = PromotionSettings(group="demand-forecast", source=SOURCE, source_name="build", max_wait_seconds=21600)
     for name, value in {
         "ACCOUNT": TARGET.account,
         "AWS_REGION": TARGET.region,

@@ -38,7 +38,7 @@ UNIT = UnitEntry(
     owner="demand",
     cost_center="demand",
 )
-INBOX = RegistryInbox(table="promotions", source=SOURCE, source_name="build")
+INBOX = RegistryInbox(table="promotions", source=SOURCE, source_name="build", max_wait_seconds=21600)
 THEIRS = SOURCE.arn("sagemaker", "model-package/demand-forecast/7")
 
 

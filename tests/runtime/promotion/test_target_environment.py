@@ -11,7 +11,9 @@ from mlops_runtime.promotion.target_environment import PromotionSettings, max_wa
 def test_the_target_is_read_from_its_variables() -> None:
     """Account and Region are its own, the source's come from the settings."""
     source = LinkedEnvironment(account="111111111111", region="eu-west-1")
-    settings = PromotionSettings(group="demand-forecast", source=source, source_name="build", trust=("data",))
+    settings = PromotionSettings(
+        group="demand-forecast", source=source, source_name="build", trust=("data",), max_wait_seconds=21600
+    )
     target = target_of(
         {
             "ACCOUNT": "222222222222",
@@ -30,7 +32,7 @@ def test_the_target_is_read_from_its_variables() -> None:
 def test_images_are_shared_where_the_registry_says_so() -> None:
     """Without sharing the setting is absent, so templates do not change."""
     source = LinkedEnvironment(account="111111111111", region="eu-west-1")
-    own = PromotionSettings(group="demand-forecast", source=source, source_name="build")
+    own = PromotionSettings(group="demand-forecast", source=source, source_name="build", max_wait_seconds=21600)
     shared = canonical_json(replace(own, shares_images=True)).decode()
     rest = {
         "ACCOUNT": "222222222222",
@@ -44,11 +46,9 @@ def test_images_are_shared_where_the_registry_says_so() -> None:
     assert target_of({**rest, "PROMOTION": shared}).shares_images
 
 
-def test_a_release_may_wait_six_hours_unless_the_registry_says_otherwise() -> None:
-    """Settings of an earlier version lack the limit."""
+def test_a_release_may_wait_as_long_as_the_registry_says() -> None:
+    """In seconds of the settings."""
     source = LinkedEnvironment(account="111111111111", region="eu-west-1")
     settings = PromotionSettings(group="demand-forecast", source=source, source_name="build", max_wait_seconds=7200)
-    earlier = '{"group": "g", "source": {"account": "111111111111", "region": "eu-west-1"}, "source_name": "build"}'
 
     assert max_wait_of({"PROMOTION": canonical_json(settings).decode()}) == timedelta(hours=2)
-    assert max_wait_of({"PROMOTION": earlier}) == timedelta(hours=6)

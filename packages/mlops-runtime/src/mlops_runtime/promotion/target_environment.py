@@ -8,7 +8,6 @@ from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.promotion.environment_link import LinkedEnvironment, NamedEnvironment
 from mlops_runtime.promotion.release_plan import Target
-from mlops_runtime.registry.package_approval import MAX_WAIT_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +18,7 @@ class PromotionSettings:
 
     Example:
         >>> source = '{"account": "111111111111", "region": "eu-west-1"}'
-        >>> text = f'{{"group": "demand-forecast", "source": {source}, "source_name": "build"}}'
+        >>> text = f'{{"group": "demand-forecast", "source": {source}, "source_name": "build", "max_wait_seconds": 60}}'
         >>> from_json(PromotionSettings, text).source.region
         'eu-west-1'
     """
@@ -28,7 +27,7 @@ class PromotionSettings:
     source: LinkedEnvironment
     source_name: str
     trust: tuple[Trust, ...] | None = None
-    max_wait_seconds: int = MAX_WAIT_SECONDS
+    max_wait_seconds: int
     shares_images: bool | None = None
 
 

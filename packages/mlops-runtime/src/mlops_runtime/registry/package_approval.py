@@ -298,13 +298,13 @@ def _span(span: timedelta) -> str:
 class RegistryInbox:
     """The source of a registry's releases: ``source_name`` is the environment's name; ``table`` has offers and their chain's head.
 
-    A release that is neither taken nor finally refused ``max_wait_seconds`` after its offer is overdue. Default: 6 hours.
+    A release that is neither taken nor finally refused ``max_wait_seconds`` after its offer is overdue.
     """
 
     table: str
     source: LinkedEnvironment
     source_name: str
-    max_wait_seconds: int = MAX_WAIT_SECONDS
+    max_wait_seconds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
