@@ -242,10 +242,7 @@ def _two_sided(z: float, skewness: float, feature: FeatureBaseline) -> float:
 
 
 def _effect(compared: Comparison) -> float:
-    feature = compared.feature
-    # baselines from before this rule have no such design effect
-    known = feature.spread_overdispersion or max(feature.overdispersion, feature.mean_overdispersion or 1.0)
-    return max(1.0, known) * (1 + compared.excess)
+    return max(1.0, compared.feature.spread_overdispersion or 1.0) * (1 + compared.excess)
 
 
 def _words(compared: Comparison, *, wider: bool) -> str:

@@ -156,9 +156,9 @@ def _places(compared: Comparison, finer: tuple[Wide, Wide], spec: MonitorSpec) -
     third = known @ scores**3 / n - 3 * before * own - before**3
     features = [stratum.feature for stratum in compared.strata.values()]
     effect = np.array([max(1.0, one.overdispersion, one.mean_overdispersion or 1.0) for one in features])
-    wide = np.array([one.spread_overdispersion or 0.0 for one in features])
+    wide = np.array([one.spread_overdispersion or 1.0 for one in features])
     error = deviation * np.sqrt(effect * (1 / n + 1 / m))
-    freedom = 2 * n / np.maximum(1.0, np.where(wide > 0, wide, effect))
+    freedom = 2 * n / np.maximum(1.0, wide)
     known_by = [rules.cluster_freedom(one) for one in features]
     margin = math.sqrt(spec.minimum_effect) * deviation
     gap = np.where((known.sum(axis=1) > 0) & (found.sum(axis=1) > 0), after - before, 0.0)
