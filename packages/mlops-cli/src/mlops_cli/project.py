@@ -522,7 +522,6 @@ def update(folder: Path, answers: Answers, made: Mapping[str, str], sources: Pac
     Raises:
         UserError: If a recorded path leads out of the repository, or uv finds no versions; then nothing is changed.
     """
-    made = {name: digest for name, digest in made.items() if name not in LOCKS}  # older records contain locks
     with tempfile.TemporaryDirectory() as rendered:
         files = render(answers, Path(rendered) / "project", sources)
     elsewhere = [f"{name!r}, which {why}" for name in {**made, **files} if (why := _elsewhere(folder, name))]
