@@ -66,13 +66,15 @@ def test_the_package_of_an_offer_is_known_to_the_next_attempt(place: Any) -> Non
 
 
 def test_the_bindings_of_all_attempts_are_kept_apart_from_the_offer(place: Any) -> None:
-    """A reader of an older version knows no further field of an offer, and lists offers only."""
+    """An execution without an offer creates none."""
     place.table.offer("s3://b/one", ONE, AT)
     assert place.table.kept(ONE) == frozenset()
     for binding in ("first", "first", "from the shared registry"):
         place.table.keep(ONE, binding)
     assert place.table.kept(ONE) == {"first", "from the shared registry"}
     assert place.table.kept(OTHER) == frozenset()
+    place.table.keep(OTHER, "first")
+    assert place.table.read(OTHER) is None
     assert [each.record_sha256 for each in place.table.offers()] == [ONE]
 
 

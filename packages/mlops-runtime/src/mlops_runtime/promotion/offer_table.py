@@ -146,7 +146,7 @@ class OfferTable:
     def keep(self, sha256: str, binding: str) -> None:
         """Store the binding under which an offer is about to be registered, before its package exists.
 
-        It has a row of its own, as readers of an older version refuse an offer with a field that they do not know.
+        It has a row of its own, so that an execution without an offer does not create an incomplete one.
 
         Args:
             sha256: Hash of the release record.
