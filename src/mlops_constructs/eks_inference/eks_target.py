@@ -262,11 +262,9 @@ class SlotSteps:
         }
 
     def _shift_states(self) -> dict[str, State]:
-        # plans that were written before an update have no `max_bake`
-        longest = "$max([$plan.eks.bake, $plan.eks.max_bake])"
         baked = {
             "bake_until": "{% $toMillis($now()) + $plan.eks.bake * 1000 %}",
-            "bake_limit": f"{{% $toMillis($now()) + {longest} * 1000 %}}",
+            "bake_limit": "{% $toMillis($now()) + $plan.eks.max_bake * 1000 %}",
         }
         ends = "($toMillis($now()) < $bake_until ? $bake_until : $bake_limit)"
         rest = f"$ceil(({ends} - $toMillis($now())) / 1000)"
