@@ -18,12 +18,12 @@ ARTIFACTS = Artifacts(s3=JUDGE.s3, bucket=JUDGE.bucket, pipeline=JUDGE.pipeline)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Store ``{"trained_uri", "execution", "candidate"}``, or gate ``{"evaluation_uri", "execution", "now"}`` and the package."""
+    """Store ``{"trained_uri", "execution", "candidate"}``, or gate ``{"evaluation_uri", "execution", "now", "code", ...}``."""
     del context
     if "trained_uri" in event:
         given = event.get("candidate")
         candidate = None if given is None else from_dict(Candidate, given)
         return ARTIFACTS.keep(event["trained_uri"], event["execution"], candidate)
     place = {name: event[name] for name in ("image", "artifact_uri", "environment") if name in event}
-    code = event.get("code", "")  # missing in executions that started before an update
-    return JUDGE.judge(event["evaluation_uri"], event["execution"], time_of(event["now"]), code=code, **place)
+    code, now = event["code"], time_of(event["now"])
+    return JUDGE.judge(event["evaluation_uri"], event["execution"], now, code=code, **place)

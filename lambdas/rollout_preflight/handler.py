@@ -26,6 +26,6 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     del context
     request, execution = from_dict(DeployRequest, event["request"]), event["execution"]
     now = datetime.fromisoformat(event["now"])
-    quotas = from_dict(Quotas, event.get("quotas", {}))  # missing in executions that started before an update
+    quotas = from_dict(Quotas, event["quotas"])
     facts = SOURCES.facts(request, execution=execution, now=now, quotas=quotas)
     return decide(request, facts, execution=execution, now=now).as_dict()

@@ -64,4 +64,4 @@ def verdict(content: bytes, candidate: Any, live: Any = None, **limits: Any) -> 
     caller = GoldenCaller(s3=platform, runtime=platform, bucket="artifacts", timer=lambda: 0.0)
     spec = GoldenSpec(uri="s3://assets/golden.jsonl", sha256=hashlib.sha256(content).hexdigest(), **limits)
     event = {"mode": "check", "endpoint": "new", "golden": to_dict(spec), "live_endpoint": "live" if live else None}
-    return caller.handle(event)
+    return caller.handle({**event, "now": "2017-08-01T09:00:00Z", "execution": "arn:execution"})

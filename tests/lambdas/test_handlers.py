@@ -80,7 +80,7 @@ def test_from_a_spec_to_a_promotion_and_a_rejection(world: Any, load: Load, monk
     module = load("rollout_preflight")
     with_approver(module.SOURCES.sagemaker)
     preflight = module.handler
-    started = {"request": _request("spec"), "execution": EXECUTION, "now": NOW}
+    started = {"request": _request("spec"), "execution": EXECUTION, "now": NOW, "quotas": {}}
     assert preflight(started, None)["action"] == "nothing"
 
     package = world.package()
@@ -88,7 +88,7 @@ def test_from_a_spec_to_a_promotion_and_a_rejection(world: Any, load: Load, monk
     assert [name for name in world.executions() if name.startswith("approval-1-")] != []
 
     world.lock()
-    plan = preflight({"request": _request("approval", package), "execution": EXECUTION, "now": NOW}, None)
+    plan = preflight(started | {"request": _request("approval", package)}, None)
     json.dumps(plan)
     assert plan["action"] == "create"
     world.sagemaker.create_model(**plan["create_model"])
@@ -99,7 +99,7 @@ def test_from_a_spec_to_a_promotion_and_a_rejection(world: Any, load: Load, monk
     claim = {"plan": plan, "request": _request("approval", package), "outcome": "PROMOTED", "reason": "first"}
     answer = record(claim | {"execution": EXECUTION, "now": NOW}, None)
     assert answer == {"sequence": 1, "serving_config": plan["config_name"], "outcome": "PROMOTED"}
-    again = {"request": _request("approval", package), "execution": EXECUTION + "-2", "now": NOW}
+    again = started | {"request": _request("approval", package), "execution": EXECUTION + "-2"}
     assert preflight(again, None)["action"] == "nothing"
 
     rejected = {
@@ -141,7 +141,7 @@ def test_gate_reads_its_limits_from_the_environment(world: Any, load: Load, monk
     example = Path(__file__).parents[1] / "runtime/contracts/examples/Evaluation.json"
     key = "evaluations/demand-forecast/one/evaluation.json"
     world.s3.put_object(Bucket="artifacts", Key=key, Body=example.read_bytes())
-    event = {"evaluation_uri": f"s3://artifacts/{key}", "execution": EXECUTION, "now": NOW}
+    event = {"evaluation_uri": f"s3://artifacts/{key}", "execution": EXECUTION, "code": "", "now": NOW}
     place = {"image": "image@sha256:1", "artifact_uri": "s3://artifacts/models/demand-forecast/one/model.tar.gz"}
     answer = load("retrain_gate").handler(event | place, None)
     assert answer["verdict"] == "FAILED"

@@ -19,6 +19,7 @@ from moto import mock_aws
 ROOT = Path(__file__).resolve().parents[2]
 HANDLER = ROOT / "lambdas" / "rollout_golden" / "handler.py"
 CONTENT = b'{"name": "typical", "body": "1.5\\n2.5\\n", "rows": 2, "content_type": "text/csv", "minimum": 0}\n'
+TIME = {"now": "2017-08-01T09:00Z", "execution": "arn:execution"}
 GOLDEN = {"uri": "s3://assets/golden.jsonl", "sha256": hashlib.sha256(CONTENT).hexdigest()}
 
 
@@ -61,7 +62,13 @@ def _double(request: Any, **_: Any) -> AWSResponse:
 
 def test_a_candidate_is_checked(function: ModuleType) -> None:
     """Sends a warm-up, both rows together, and each row alone."""
-    event = {"mode": "check", "endpoint": "demand-forecast-golden-4588cf62", "golden": GOLDEN, "live_endpoint": None}
+    event = {
+        "mode": "check",
+        "endpoint": "demand-forecast-golden-4588cf62",
+        "golden": GOLDEN,
+        "live_endpoint": None,
+        **TIME,
+    }
     answer = function.handler(event, Context())
     assert answer == {
         "passed": True,
@@ -76,7 +83,7 @@ def test_a_candidate_is_checked(function: ModuleType) -> None:
 
 def test_traffic_is_sent(function: ModuleType) -> None:
     """Sends the requested number of calls."""
-    event = {"mode": "traffic", "endpoint": "demand-forecast", "golden": GOLDEN, "calls": 3, "now": "2017-08-01T09:00Z"}
+    event = {"mode": "traffic", "endpoint": "demand-forecast", "golden": GOLDEN, "calls": 3, **TIME}
     assert function.handler(event, Context()) == {"calls": 3, "failures": 0}
     [announced] = boto3.client("s3").list_objects_v2(Bucket="artifacts")["Contents"]
     assert announced["Key"].startswith("synthetic/demand-forecast/2017/08/01/09/0000-3-")

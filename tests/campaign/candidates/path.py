@@ -168,6 +168,7 @@ class Way:
         caller = GoldenCaller(s3=platform, runtime=platform, bucket="artifacts")
         event: Mapping[str, Any] = {
             "mode": "check", "endpoint": "candidate", "golden": to_dict(self._spec), "live_endpoint": "live",
+            "now": "2017-08-01T09:00:00Z", "execution": "arn:execution",
         }  # fmt: skip
         try:
             verdict = caller.handle(event)

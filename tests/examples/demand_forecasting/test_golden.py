@@ -85,7 +85,7 @@ def verdict(candidate, live=None, **limits):
     )
     spec = GoldenSpec(uri="s3://assets/golden.jsonl", sha256=hashlib.sha256(CONTENT).hexdigest(), **limits)
     event = {"mode": "check", "endpoint": "new", "golden": to_dict(spec), "live_endpoint": "live" if live else None}
-    return caller.handle(event)
+    return caller.handle({**event, "now": "2017-08-01T09:00:00Z", "execution": "arn:execution"})
 
 
 @pytest.fixture(autouse=True)

@@ -338,7 +338,7 @@ def test_other_bytes_are_refused_before_any_call():
     cloud = Cloud(ONE, new=DOUBLE)
     spec = cloud.spec()
     cloud.content += b"\n"
-    verdict = cloud.caller.handle({"mode": "check", "endpoint": NEW, "golden": spec, "live_endpoint": None})
+    verdict = cloud.caller.handle({"mode": "check", "endpoint": NEW, "golden": spec, "live_endpoint": None, **ASKED})
     assert (verdict["passed"], verdict["calls"], cloud.sent) == (False, 0, [])
     assert f"must have the SHA-256 {spec['sha256']} of the spec, got " in verdict["reason"]
 
@@ -360,7 +360,7 @@ def test_the_median_distance_to_the_live_model_is_bounded():
 def test_time_that_runs_out_is_a_failure_that_says_so():
     """A killed function would report nothing."""
     cloud = Cloud(ONE, BATCH, new=model(lambda x: -x))
-    event = {"mode": "check", "endpoint": NEW, "golden": cloud.spec(), "live_endpoint": None}
+    event = {"mode": "check", "endpoint": NEW, "golden": cloud.spec(), "live_endpoint": None, **ASKED}
     verdict = cloud.caller.handle(event, has_time=lambda: len(cloud.sent) < 3)
     assert verdict == {
         "passed": False,

@@ -398,12 +398,12 @@ class GoldenCaller:
             ValueError: If the mode is unknown.
         """
         spec, endpoint = from_dict(GoldenSpec, event["golden"]), str(event["endpoint"])
-        at, execution = event.get("now"), str(event.get("execution", ""))
+        now, execution = str(event["now"]), str(event["execution"])
         slot = event.get("slot")
         if event["mode"] == "check":
             live = event.get("live_endpoint" if slot is None else "live_slot")
             watched = live if slot is None else endpoint
-            announce = partial(self._announce, watched, now=at, execution=execution)
+            announce = partial(self._announce, watched, now=now, execution=execution)
             return self.check(
                 spec,
                 endpoint=endpoint if slot is None else slot,
@@ -413,7 +413,7 @@ class GoldenCaller:
                 keep=event.get("answers"),
             )
         if event["mode"] == "again":
-            announce = partial(self._announce, endpoint, now=at, execution=execution)
+            announce = partial(self._announce, endpoint, now=now, execution=execution)
             return self.check_again(
                 spec,
                 endpoint=endpoint if slot is None else slot,
@@ -422,7 +422,7 @@ class GoldenCaller:
                 has_time=has_time,
             )
         if event["mode"] == "traffic":
-            calls, now = int(event["calls"]), str(event["now"])
+            calls = int(event["calls"])
             nonce = self._announce(endpoint, calls, now=now, execution=execution)
             return self.send(spec, endpoint=endpoint, calls=calls, now=now, nonce=nonce, has_time=has_time)
         raise ValueError(f"mode must be 'check', 'again' or 'traffic', got {event['mode']!r}")
@@ -508,11 +508,10 @@ class GoldenCaller:
                 failures += 1
         return {"calls": done, "failures": failures}
 
-    def _announce(self, endpoint: str | None, calls: int, *, now: str | None, execution: str) -> str:
+    def _announce(self, endpoint: str | None, calls: int, *, now: str, execution: str) -> str:
         """Announce calls to a watched endpoint before they are made, and return their nonce."""
         nonce = self._nonce(16)
-        # an execution that started before an upgrade passes no time: its calls count like any caller's
-        if endpoint is not None and now is not None:
+        if endpoint is not None:
             body = json.dumps({"endpoint": endpoint, "execution": execution, "at": now, "calls": calls})
             key = announcement_key(endpoint, datetime.fromisoformat(now), calls, nonce)
             self._s3.put_object(Bucket=self._bucket, Key=key, Body=body.encode())
