@@ -111,7 +111,7 @@ def test_a_model_of_mlflows_registry_is_downloaded(cloud: Cloud, onnx: Path, mon
 def test_promises_that_may_not_be_read_are_left_to_the_gate(
     cloud: Cloud, onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Older roles have no permission to read them: the output says what was not compared, and the model is evaluated."""
+    """A caller may have no permission to read them: the output says what was not compared, and the model is evaluated."""
     cloud.pipeline, known = replace(PIPELINE, endpoint="demand-forecast"), cloud.get_parameter
 
     def get_parameter(*, Name: str) -> Any:  # noqa: N803 - as the API names it

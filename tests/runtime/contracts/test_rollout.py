@@ -94,7 +94,7 @@ def test_a_plain_spec_is_isolated_and_not_captured(example: Callable[..., Any]) 
 
 
 def test_a_record_keeps_what_was_compared(example: Callable[..., Any]) -> None:
-    """The optional field is absent in earlier records, and read back in later ones."""
+    """The optional field is absent without a comparison, and read back with one."""
     document = example("AuditRecord")
     assert from_dict(AuditRecord, document).verdict is None
     verdict = RolloutVerdict(
@@ -201,7 +201,7 @@ def test_what_rolled_back_or_failed_is_kept_since_the_lock_was_taken(outcome: Ou
 
 
 def test_a_row_without_the_time_of_its_lock_keeps_nothing() -> None:
-    """An earlier version took the lock."""
+    """The lock was removed before the outcome is recorded."""
     assert next_taken_back(LockRow(endpoint="e"), RECORD) is None
 
 

@@ -199,8 +199,8 @@ def test_instances_neither_come_nor_go_altogether() -> None:
     assert "cannot return to serverless" in str(conversion_problem(SCALED, is_live_serverless=True))
 
 
-def test_a_stored_spec_of_before_has_no_problem() -> None:
-    """Specs from before capacities stay valid."""
+def test_a_spec_without_scaling_has_no_problem() -> None:
+    """Capacities are optional."""
     assert capacity_problems(SPEC) == []
 
 
