@@ -39,6 +39,9 @@ WORDS = {
     r"\b(AWS|S3|EC2|KMS|IAM|EKS|STS|Glue|Athena|SageMaker|Lambda|CloudFormation|Kubernetes|GitLab) says\b": "returns",
     r"\b(MiniStack|Arrow|DuckDB|boto3|pyiceberg|MLflow|the (API|cloud|command|console|container)) says\b": "reports, prints",
     r"\bwhat (serves|lies|stays|stands|waits|holds)\b": "name the thing",
+    r"\bolder than this field\b": "0.1.0 is the first version: make the field required",
+    r"\bno longer written\b": "0.1.0 is the first version: delete it",
+    r"\bolder (records|manifests)\b": "0.1.0 is the first version: delete the branch",
 }
 _CREATE_ONLY = ("Slots of {}: applies a version, looks at it, lets a slot rest",)  # a change would replace the resource
 _ANY = re.compile("|".join(f"(?:{pattern})" for pattern in WORDS).replace(" ", r"\s"), re.IGNORECASE)
