@@ -16,7 +16,7 @@ from mlops_constructs._platform_rules import approval_problems, longest_approval
 from mlops_constructs._roles import allow, key_statement
 from mlops_constructs._shared_values import import_part
 from mlops_constructs._stack_values import stack_of, stack_values
-from mlops_constructs._validation import ValidationError, check_pattern, raise_if_any
+from mlops_constructs._validation import ValidationError, check_pattern, is_known, raise_if_any
 from mlops_constructs.model_registry.approval import DEFAULT_TIMEOUT, Approval, waiting_message, waiting_notification
 from mlops_constructs.model_registry.package_permissions import READ, UPDATE, status_conditions
 from mlops_constructs.promotion.environment import Environment
@@ -25,6 +25,8 @@ from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
 from mlops_runtime.registry.model_package import MLOPS_TRUST
 from mlops_runtime.registry.package_approval import registry_parameter
 
+PIPELINE_NAME = r"[A-Za-z0-9-]+"
+PIPELINE_NAME_ALLOWED = "letters, digits and hyphens"
 # "<unit>-<name>" is also the endpoint's name, of at most 63 characters, and the start of job names
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 
@@ -284,11 +286,21 @@ class ImportedRegistry(RegistryBase):
         pipelines: Sequence[str],
     ) -> None:
         super().__init__(scope, id, business_unit=business_unit, name=name, approval=approval, trust=trust)
-        allowed = "letters, digits and hyphens"
+        names = {"name": name, "business_unit.name": business_unit.name}
         raise_if_any(
             self,
             "InvalidModelRegistry",
-            [check_pattern("pipelines", each, pattern=r"[A-Za-z0-9-]+", allowed=allowed) for each in pipelines],
+            [
+                *(
+                    f"{each} must be known at synthesis, as the name of an SSM parameter contains it; pass a literal"
+                    for each, value in names.items()
+                    if not is_known(value)
+                ),
+                *(
+                    check_pattern("pipelines", each, pattern=PIPELINE_NAME, allowed=PIPELINE_NAME_ALLOWED)
+                    for each in pipelines
+                ),
+            ],
         )
         self._pipelines = [f"{business_unit.name}-{each}" for each in pipelines]
         stack, entry = stack_values(self), registry_parameter(unit=business_unit.name, group=self._group_name)

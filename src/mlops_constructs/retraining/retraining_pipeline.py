@@ -21,11 +21,12 @@ from mlops_constructs._platform_rules import further_tags, rule_problems
 from mlops_constructs._roles import allow, grant_statements
 from mlops_constructs._state_machine import define_machine
 from mlops_constructs._unit_resources import define_table, mark_state
-from mlops_constructs._validation import raise_if_any
+from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs.compliance import acknowledge
 from mlops_constructs.feature_store.interface import ITrainingSetJob, IUnitFeatureStore
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
+from mlops_constructs.model_registry.registry_access import PIPELINE_NAME, PIPELINE_NAME_ALLOWED
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.promotion.downstream import Downstream
 from mlops_constructs.retraining.guard_function import GuardLimits, GuardPolicy, define_guard
@@ -98,7 +99,7 @@ class RetrainingPipeline(Construct):
         registry: Registry of the candidates, with their approval.
         endpoint: Endpoint whose live model is the champion that candidates are compared with, or ``registry.downstream`` if the
             model serves in other accounts.
-        name: Name of the model; the pipeline is ``<unit>-<name>``, at most 32 characters.
+        name: Name of the model: letters, digits and hyphens; the pipeline is ``<unit>-<name>``, at most 32 characters.
         training_set: Plan of a training set from the feature store, or source of training sets in S3.
         training: Training script, image and instances.
         evaluation: Metrics, columns and segments of the evaluation. Its ``timestamp`` defaults to the training set's.
@@ -152,7 +153,7 @@ class RetrainingPipeline(Construct):
         evaluation = replace(_with_timestamp(evaluation, source), metric_sha256=training.metric_sha256)
         raise_if_any(self, "InvalidRetrainingPipeline", [job_problem(training_set_job, source)])
         loosened = _loosened(business_unit, self, training, processing)
-        self._validate(source, training, evaluation, gate, limits, trust=registry.trust, loosened=loosened)
+        self._validate(source, training, evaluation, gate, limits, name=name, trust=registry.trust, loosened=loosened)
         self._access = RetrainingAccess(
             scope=self,
             business_unit=business_unit,
@@ -428,6 +429,7 @@ class RetrainingPipeline(Construct):
         gate: GateSpec,
         limits: GuardLimits,
         *,
+        name: str,
         trust: Sequence[Trust],
         loosened: Sequence[str],
     ) -> None:
@@ -436,6 +438,7 @@ class RetrainingPipeline(Construct):
             "InvalidRetrainingPipeline",
             [
                 *loosened,
+                check_pattern("name", name, pattern=PIPELINE_NAME, allowed=PIPELINE_NAME_ALLOWED),
                 None
                 if len(self._pipeline) <= MAXIMUM_PIPELINE_NAME
                 else f"<unit>-<name> must have at most {MAXIMUM_PIPELINE_NAME} characters, got {self._pipeline!r}; "

@@ -15,6 +15,7 @@ from mlops_constructs import (
     ModelEndpoint,
     ModelImage,
     ModelRegistry,
+    Profile,
     ValidationError,
 )
 from mlops_constructs._arguments import is_of
@@ -173,3 +174,18 @@ def test_fails_on_a_name_that_no_registry_has() -> None:
     second = Second()
     with pytest.raises(ValidationError, match="InvalidModelRegistry: name must be 2 to 20 lower-case letters"):
         ModelRegistry.from_registry_name(second.stack, "Other", business_unit=second.unit, name="NO")
+
+
+def test_names_of_an_imported_registry_are_known_at_synthesis() -> None:
+    """The name of the parameter that this stack reads contains the names of unit and registry."""
+    second = Second()
+    token = cdk.Fn.import_value("x")
+    unit = BusinessUnit(second.stack, "Token", name=token, profile=Profile.DEVELOPMENT)
+    with pytest.raises(
+        ValidationError, match="InvalidModelRegistry: name must be known at synthesis, as the name"
+    ) as caught:
+        ModelRegistry.from_registry_name(second.stack, "A", business_unit=second.unit, name=token)
+    assert len(caught.value.problems) == 1
+    with pytest.raises(ValidationError, match=r"InvalidModelRegistry: business_unit.name must be known") as caught:
+        ModelRegistry.from_registry_name(second.stack, "B", business_unit=unit, name="returns")
+    assert len(caught.value.problems) == 1

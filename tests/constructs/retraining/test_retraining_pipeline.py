@@ -483,6 +483,10 @@ def test_no_role_of_the_unit_may_ask_in_a_persons_name(define: Callable[..., Any
     ("changes", "message"),
     [
         ({"name": "a" * 30}, "<unit>-<name> must have at most 32 characters"),
+        ({"name": ""}, "InvalidRetrainingPipeline: name must be letters, digits and hyphens, got ''"),
+        ({"name": "*"}, r"name must be letters, digits and hyphens, got '\*'"),
+        ({"name": "Sales Q1"}, "name must be letters, digits and hyphens, got 'Sales Q1'"),
+        ({"name": "ä"}, "name must be letters, digits and hyphens, got 'ä'"),
         ({"guard": GuardPolicy(max_runs_per_day=0)}, "max_runs_per_day must be from 1 to 24, got 0"),
         ({"guard": GuardPolicy(cooldown=cdk.Duration.days(366))}, "cooldown must be from"),
         ({"guard": GuardPolicy(interval=cdk.Duration.seconds(1))}, "interval must be from"),
