@@ -87,7 +87,9 @@ class Network:
         Raises:
             ValidationError: If the CIDR block or the zones are not allowed.
         """
-        if cdk.Token.is_unresolved(availability_zones):
+        if cdk.Token.is_unresolved(
+            list(availability_zones) if isinstance(availability_zones, tuple) else availability_zones
+        ):
             raise ValidationError("InvalidNetwork", ["availability_zones must be known at synthesis; pass a number"])
         names = () if availability_zones is None or isinstance(availability_zones, int) else tuple(availability_zones)
         count = availability_zones if availability_zones is None or isinstance(availability_zones, int) else len(names)

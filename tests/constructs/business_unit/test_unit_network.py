@@ -234,6 +234,7 @@ def test_zones_can_be_named() -> None:
     network = Network.create(availability_zones=["us-east-1b", "us-east-1c"])
 
     assert (network.zones, network.zone_names) == (2, ("us-east-1b", "us-east-1c"))
+    assert Network.create(availability_zones=("us-east-1b", "us-east-1c")) == network
     with pytest.raises(ValidationError, match=r"got 'us-east-1b'; write \['us-east-1b'\] for a list of one"):
         Network.create(availability_zones="us-east-1b")
     assert Network.create(availability_zones=2).zone_names == ()
