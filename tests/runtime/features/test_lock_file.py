@@ -181,6 +181,15 @@ def test_fails_when_there_is_no_file(tmp_path):
         FeatureLock.read(tmp_path / "features.lock.json")
 
 
+def test_fails_when_the_file_is_unreadable(tmp_path):
+    """A folder, a name that the file system does not allow, and bytes that are no text."""
+    binary = tmp_path / "features.lock.json"
+    binary.write_bytes(b"\xff")
+    for path in (tmp_path, tmp_path / ("x" * 300), binary):
+        with pytest.raises(FeatureLockError, match=r"the lock file .* cannot be read: .*; restore it from git"):
+            FeatureLock.read(path)
+
+
 FEATURES = st.lists(
     st.builds(
         Feature,

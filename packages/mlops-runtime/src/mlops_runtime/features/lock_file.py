@@ -141,12 +141,14 @@ class FeatureLock:
         """Read a lock file.
 
         Raises:
-            FeatureLockError: If the file is missing, invalid, or uses an id twice.
+            FeatureLockError: If the file is missing, unreadable, invalid, or uses an id twice.
         """
         try:
             text = path.read_text()
         except FileNotFoundError:
             raise FeatureLockError([f"no lock file at {path}; create it: {_HOW_TO_LOCK} {path}"]) from None
+        except (OSError, UnicodeError) as error:
+            raise FeatureLockError([f"the lock file {path} cannot be read: {error}; restore it from git"]) from error
         return cls._parsed(text, path.name)
 
     @classmethod
