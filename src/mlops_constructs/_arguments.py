@@ -1,8 +1,9 @@
 """Type checks of arguments: a wrong type is reported in the ``ValidationError`` with other problems and never fails inside jsii.
 
-``checked`` wraps a function, or the constructor and factories of a class. When an argument has a wrong type, the others are still
-validated: the call is repeated with them in a scratch stack, up to the constructor's first ``raise_if_any``. typeguard is not used
-because the version that jsii pins accepts a string for ``iam.IRole`` and rejects number tokens.
+``checked`` wraps a function, or the constructor, factories and public methods of a class, inherited ones included. When an argument
+of a constructor or factory has a wrong type, the others are still validated: the call is repeated with them in a scratch stack, up
+to the constructor's first ``raise_if_any``. A method is not called. typeguard is not used because the version that jsii pins
+accepts a string for ``iam.IRole`` and rejects number tokens.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ import aws_cdk as cdk
 import jsii
 
 from constructs import Construct
-from mlops_constructs._validation import ValidationError, tried
+from mlops_constructs._validation import ValidationError, is_known, tried
 
 Checked = TypeVar("Checked", bound=Callable[..., Any])
 _CONTRACTS = "mlops_runtime.contracts."
@@ -40,7 +41,7 @@ _EXAMPLES = {
 
 
 def checked(code: str) -> Callable[[Checked], Checked]:
-    """Return a decorator that checks the types of arguments of a function, or of a class's constructor and factories.
+    """Return a decorator that checks the types of arguments of a function, or of a class's constructor, factories and methods.
 
     Args:
         code: Code of the ``ValidationError`` that lists every argument of a wrong type.
@@ -54,34 +55,43 @@ def checked(code: str) -> Callable[[Checked], Checked]:
         for name, member in list(vars(item).items()):
             if isinstance(member, classmethod) and not name.startswith("_"):
                 type.__setattr__(item, name, classmethod(_wrapped(member.__func__, code, bound=1)))
+        for kind in item.__mro__:
+            if kind.__module__.startswith(f"{__package__}."):
+                _wrap_methods(kind, code)
         return item
 
     return decorate
 
 
-def _wrapped(function: Callable[..., Any], code: str, *, bound: int) -> Callable[..., Any]:
-    signature = inspect.signature(function)
-    parameters = list(signature.parameters.values())[bound:]
-    required = {each.name for each in parameters if each.default is inspect.Parameter.empty}
+def _wrap_methods(kind: type, code: str) -> None:
+    """Check the public methods of a class that have arguments; those of a common base are checked once."""
+    for name, member in list(vars(kind).items()):
+        if not inspect.isfunction(member) or name.startswith("_") or hasattr(member, "__wrapped__"):
+            continue
+        if member.__annotations__.keys() - {"return"}:
+            type.__setattr__(kind, name, _wrapped(member, code, bound=1, is_method=True))
 
+
+def _wrapped(function: Callable[..., Any], code: str, *, bound: int, is_method: bool = False) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        positional = dict(zip((parameter.name for parameter in parameters), args[bound:], strict=False))
-        hints, given = _hints(function), {**positional, **kwargs}
-        named = {name: value for name, value in given.items() if name in signature.parameters and name in hints}
+        hints, parameters = _hints(function), _parameters(function)
+        given = {**dict(zip(parameters, args, strict=False)), **kwargs}
+        named = {name: value for name, value in given.items() if name in hints}
         problems = [
             problem
             for name, value in named.items()
-            for problem in _problems_of(name, value, hints[name], is_required=name in required)
+            for problem in _problems_of(name, value, hints[name], is_required=parameters.get(name, False))
         ]
         scope = given.get("scope")
         if isinstance(scope, Construct) and isinstance(given.get("id"), str):
             problems += _id_problems(scope, given["id"])
-        if problems:
+        if problems and not is_method:
             right = {name: value for name, value in named.items() if not [*_problems_of(name, value, hints[name])]}
             problems += _value_problems(function, args[:bound], right)
         if problems:
-            raise ValidationError(code, problems, scope if isinstance(scope, Construct) else None)
+            where = args[0] if is_method else scope
+            raise ValidationError(code, problems, where if isinstance(where, Construct) else None)
         return function(*args, **kwargs)
 
     return call
@@ -109,7 +119,7 @@ def _stack_of_trials() -> cdk.Stack:
 
 def _id_problems(scope: Construct, id: str) -> list[str]:
     """Check the rules for ids that CDK enforces in JavaScript: https://docs.aws.amazon.com/cdk/v2/guide/identifiers.html."""
-    if not id or cdk.Token.is_unresolved(id):
+    if not id or not is_known(id):
         return [f"id must be a name that is known at synthesis, got {shown(id)}"]
     if scope.node.try_find_child(id) is not None:
         return [f"id must be unique in {scope.node.path or 'the app'!r}, got {id!r} a second time; use another id"]
@@ -117,8 +127,21 @@ def _id_problems(scope: Construct, id: str) -> list[str]:
 
 
 @functools.cache
-def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
-    return typing.get_type_hints(function)
+def _parameters(function: Callable[..., Any]) -> Mapping[str, bool]:
+    """Return the names of a function's parameters, in order, and whether each is required."""
+    parameters = inspect.signature(function).parameters
+    return {name: each.default is each.empty for name, each in parameters.items()}
+
+
+@functools.cache
+def _hints(item: Callable[..., Any]) -> Mapping[str, Any]:
+    """Return the annotations of a function's arguments, with those of each of its ``**options``, or of a class's fields."""
+    hints = typing.get_type_hints(item)
+    hints.pop("return", None)
+    options = [name for name, each in hints.items() if typing.get_origin(each) is typing.Unpack]
+    for name in options:
+        hints |= typing.get_type_hints(typing.get_args(hints.pop(name))[0])
+    return hints
 
 
 def _problems_of(name: str, value: object, annotation: Any, *, is_required: bool = False) -> Iterator[str]:
@@ -130,7 +153,8 @@ def _problems_of(name: str, value: object, annotation: Any, *, is_required: bool
         for index, each in enumerate(value):
             yield from _problems_of(f"{name}[{index}]", each, object)
     elif dataclasses.is_dataclass(value) and type(value).__module__.startswith(_CONTRACTS):
-        hints = typing.get_type_hints(type(value))
+        kind: type = type(value)
+        hints = _hints(kind)
         for field in dataclasses.fields(value):
             yield from _problems_of(f"{name}.{field.name}", getattr(value, field.name), hints[field.name])
 

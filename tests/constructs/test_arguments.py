@@ -1,4 +1,4 @@
-"""Argument types: allowed values, messages, and 2,000 invalid calls over every public constructor and factory."""
+"""Argument types: allowed values, messages, 2,000 invalid calls over every public constructor and factory, and public methods."""
 
 import datetime
 import enum
@@ -47,6 +47,29 @@ def _callables() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 CALLABLES = dict(_callables())
+
+
+def _methods() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Return the methods with arguments of our public classes and of their bases."""
+    for item in filter(inspect.isclass, (CALLABLES[name] for name in CALLABLES)):
+        for kind in (each for each in item.__mro__ if each.__module__.startswith("mlops_constructs")):
+            for name, member in vars(kind).items():
+                if inspect.isfunction(member) and name[0] != "_" and len(inspect.signature(member).parameters) > 1:
+                    yield f"{kind.__name__}.{name}", member
+
+
+METHODS = dict(_methods())
+
+
+def _arguments(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of a function's arguments and of its options."""
+    hints = typing.get_type_hints(function)
+    del hints["return"]
+    for name, each in list(hints.items()):
+        if typing.get_origin(each) is typing.Unpack:
+            del hints[name]
+            hints |= typing.get_type_hints(typing.get_args(each)[0])
+    return hints
 
 
 class Values:
@@ -181,6 +204,71 @@ def test_a_wrong_call_is_a_validation_error(values: Values, name: str, data: st.
     except ValidationError as error:
         assert error.problems
         assert all(len(problem) > 10 for problem in error.problems)
+
+
+def test_each_argument_of_a_method_has_its_type(values: Values) -> None:
+    """A value of a wrong type is a problem with the argument's name, and the method is not called."""
+    for method, function in METHODS.items():
+        for name, annotation in _arguments(function).items():
+            for value in values.wrong:
+                if is_of(value, annotation):
+                    continue
+                with pytest.raises(ValidationError) as caught:
+                    function(None, **{name: value})
+                assert caught.value.problems[0].startswith(f"{name} must be "), method
+
+
+def test_methods_of_every_public_class_are_tried() -> None:
+    """Inherited ones included."""
+    assert len(METHODS) >= 180
+    assert {"RegistryBase.grant_review", "ModelEndpointBase.grant_invoke", "BusinessUnit.grant_pause"} <= set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda given: given.registry.grant_read("x"),
+            "InvalidModelRegistry: grantee must be an aws_iam.IGrantable, got",
+        ),
+        (
+            lambda given: given.registry.grant_approve(given.unit),
+            "InvalidModelRegistry: grantee must be an aws_iam.IGr",
+        ),
+        (lambda given: given.endpoint.grant_invoke("x"), "InvalidModelEndpoint: grantee must be an aws_iam.IGrantable"),
+        (lambda given: given.unit.grant_pause("x"), "InvalidBusinessUnit: grantee must be an aws_iam.IGrantable"),
+        (
+            lambda given: given.endpoint.metric_invocations(period=5),
+            "InvalidModelEndpoint: period must be a cdk.Duration",
+        ),
+        (
+            lambda given: given.monitor.metric_psi(5, label=6),
+            "InvalidModelMonitor: feature must be a string, got 5; label",
+        ),
+        (
+            lambda given: given.imported.metric_invocations(period=5, variant=None),
+            "InvalidModelEndpoint: period must be a cdk.Duration such as Duration.days(90), got 5; variant must be a string",
+        ),
+    ],
+)
+def test_a_method_names_every_argument_of_a_wrong_type(
+    values: Values, call: Callable[[Any], object], message: str
+) -> None:
+    """Has the code of the class and the path of the construct; imported ones, too."""
+    given = values.given
+    given.imported = mlops_constructs.ModelEndpoint.from_endpoint_name(  # type: ignore[attr-defined]
+        given.stack, f"Imported{next(IDS)}", endpoint_name="demand-forecast"
+    )
+    with pytest.raises(ValidationError) as caught:
+        call(given)
+    assert str(caught.value).startswith(message)
+    assert "[Example/" in str(caught.value)
+
+
+def test_a_method_keeps_its_signature() -> None:
+    """Editors and the documentation show it."""
+    signature = inspect.signature(mlops_constructs.ModelRegistry.grant_read)
+    assert str(signature) == "(self, grantee: aws_cdk.aws_iam.IGrantable) -> aws_cdk.aws_iam.Grant"
 
 
 def test_there_are_2000_wrong_calls() -> None:

@@ -15,6 +15,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct, DependencyGroup, IDependable
+from mlops_constructs._arguments import checked
 from mlops_constructs._functions import define_dead_letter_queue
 from mlops_constructs._platform_rules import publication
 from mlops_constructs._shared_values import export_part, publish_values, read_list, read_value
@@ -86,6 +87,7 @@ def tag_stack(scope: Construct, rules: PlatformRules | None) -> None:
         cdk.Tags.of(stack_of(scope)).add(key, value)
 
 
+@checked("InvalidBusinessUnit")
 class ImportedBusinessUnit(Construct):
     """A unit that another stack owns; see ``BusinessUnit.from_name``.
 

@@ -143,13 +143,11 @@ class FeatureStoreBase(Construct):
         is_whole: bool,
     ) -> None:
         super().__init__(scope, id)
-        problems = _group_problems(groups)
-        if not problems:
-            names = [group.table_name for group in groups]
-            doubled = sorted({name for name in names if names.count(name) > 1})
-            problems = [f"table {name!r} is declared {names.count(name)} times; raise one version" for name in doubled]
-            if not groups:
-                problems.append("groups must have at least one feature group, got none")
+        names = [group.table_name for group in groups]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        problems = [f"table {name!r} is declared {names.count(name)} times; raise one version" for name in doubled]
+        if not groups:
+            problems.append("groups must have at least one feature group, got none")
         raise_if_any(self, "InvalidFeatureStore", problems)
         self._groups = tuple(groups)
         self._access = access
@@ -244,7 +242,6 @@ class FeatureStoreBase(Construct):
         return grant_all(grantee, [tables.catalog(), access_statement()], scope=self)
 
     def _check(self, groups: Sequence[FeatureGroup]) -> None:
-        raise_if_any(self, "UnknownFeatureGroup", _group_problems(groups))
         known = ", ".join(repr(g.table_name) for g in self._groups)
         problems = [f"group must be one of {known}, got {g.table_name!r}" for g in groups if g not in self._groups]
         if not groups:
@@ -292,18 +289,6 @@ class FeatureStoreBase(Construct):
         raise_if_any(self, "InvalidColumns", problems)
         wanted = {*columns, *chosen[0].entity_names, *RESERVED}
         return [column.name for column in chosen[0].columns if column.name in wanted]
-
-
-def _group_problems(groups: Sequence[FeatureGroup]) -> list[str]:
-    """Return the problems of a value that is not a tuple or list of feature groups."""
-    if isinstance(groups, FeatureGroup):
-        fix = "write groups=(GROUP,)"
-        return [f"groups must be a tuple or list of FeatureGroup, got the group {groups.table_name!r}; {fix}"]
-    if not isinstance(groups, tuple | list):
-        return [f"groups must be a tuple or list of FeatureGroup, got {groups!r}"]
-    return [
-        f"groups must contain only FeatureGroup, got {each!r}" for each in groups if not isinstance(each, FeatureGroup)
-    ]
 
 
 class UnitFeatureStore(FeatureStoreBase):

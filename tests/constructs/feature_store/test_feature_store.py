@@ -382,24 +382,16 @@ def test_fails_on_arguments_of_other_types(lock_file: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("groups", "problem"),
-    [
-        ("stock", "groups must be a tuple or list of FeatureGroup, got 'stock'"),
-        (
-            ("stock", None),
-            "groups must contain only FeatureGroup, got 'stock'; groups must contain only FeatureGroup, got None",
-        ),
-    ],
-)
-def test_fails_on_what_is_no_group(lock_file: Path, groups: Any, problem: str) -> None:
+@pytest.mark.parametrize("groups", ["stock", ("stock", None)])
+def test_fails_on_what_is_no_group(lock_file: Path, groups: Any) -> None:
     """Rejects other types as groups of a store and of a grant."""
     stack, store = _store(lock_file, _group("stock"))
     unit = BusinessUnit(stack, "Other", name="other", profile=Profile.DEVELOPMENT)
 
     with pytest.raises(ValidationError, match="InvalidFeatureStore: groups must be a list of FeatureGroup, got"):
         FeatureStore(stack, "Others", business_unit=unit, groups=groups, lock_file=lock_file)
-    with pytest.raises(ValidationError, match=re.escape(f"UnknownFeatureGroup: {problem}")):
+    problem = f"InvalidFeatureStore: groups must be a list of FeatureGroup, or left out, got {groups!r} [S/Features]"
+    with pytest.raises(ValidationError, match=re.escape(problem)):
         store.read_statements(groups=groups)
 
 

@@ -16,6 +16,7 @@ from aws_cdk.assertions import Annotations, Match
 from mlops_constructs import (
     Access,
     DataCapture,
+    IModelEndpoint,
     InferenceApi,
     ModelEndpoint,
     PersonalData,
@@ -300,9 +301,11 @@ def test_endpoints_that_the_api_cannot_ask(refusing: Any) -> None:
     """Rejects endpoints with client-side hashing and other objects, by name."""
     api = refusing.api("Endpoints")
     capture = DataCapture(sampling_percent=100, personal_data=PersonalData(hashed=("store",)))
+    foreign = type("Foreign", (), dict.fromkeys(name for name in dir(IModelEndpoint) if name[0] != "_"))()
     cases = {
         "clients must hash": refusing.model("Hashed", name="hashed", capture=capture),
-        "endpoint must be a ModelEndpoint or an EksInferenceService, got 'forecast'": "forecast",
+        "ModelEndpoint(...) or an eks_inference_service.EksInferenceService, got 'forecast'": "forecast",
+        "endpoint must be a ModelEndpoint or an EksInferenceService, got a test_inference_api.Foreign": foreign,
     }
     for problem, endpoint in cases.items():
         with pytest.raises(ValidationError) as refused:
@@ -324,12 +327,13 @@ def test_names_and_numbers_of_plans_models_and_grants(refusing: Any) -> None:
     api.add_model("forecast", refusing.endpoint, request=refusing.request, max_rate=20)
     api.add_plan("partners", rate=1, burst=1)
     caller = iam.User(refusing.stack, "NamesCaller")
+    certificate = acm.Certificate.from_certificate_arn(refusing.stack, "NamesCertificate", CERTIFICATE)
     for call, problem in (
         (lambda: api.add_model("forecast", refusing.endpoint, request=refusing.request), "got 'forecast' twice"),
         (lambda: api.add_plan("partners", rate=0, burst=0), "got 'partners' twice"),
         (lambda: api.add_plan("more", rate=1, burst=0), "burst must be a whole number from 1 to 5000, got 0"),
         (lambda: api.grant_predict(caller, "shelf"), "model must be one of forecast, got 'shelf'"),
-        (lambda: api.with_domain("no name", None), "name must be a DNS name"),
+        (lambda: api.with_domain("no name", certificate), "name must be a DNS name"),
         (lambda: Quota.per_day(0), "calls must be a whole number from 1"),
         (
             lambda: Access.cognito(pool(refusing, "NamesPool"), scope="predict"),
