@@ -58,8 +58,8 @@ class DeployedUnit:
             heads_bucket=self.heads,
             signing_key=self.signing_key,
             pause_key=self.pause_key,
-            owner=name,
-            cost_center=name,
+            owner="planning",
+            cost_center="4711",
         )
         self.publish(self.unit_entry)
         self.endpoint_entry = EndpointEntry(

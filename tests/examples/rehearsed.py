@@ -47,6 +47,9 @@ class _Platform:
         """Return the golden set."""
         return {"Body": BytesIO(self._content)}
 
+    def put_object(self, **_: Any) -> None:
+        """Take the announcement of calls."""
+
     def invoke_endpoint(self, *, EndpointName: str, Body: Any, ContentType: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's names
         """Return the model's response."""
         try:

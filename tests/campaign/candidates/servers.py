@@ -133,6 +133,9 @@ class Platform:
         """Return the golden set."""
         return {"Body": BytesIO(self._golden)}
 
+    def put_object(self, **_: object) -> None:
+        """Take the announcement of calls."""
+
     def invoke_endpoint(
         self,
         *,

@@ -63,6 +63,9 @@ class Platform:
         """Return the golden set."""
         return {"Body": BytesIO(CONTENT)}
 
+    def put_object(self, **_):
+        """Take the announcement of calls."""
+
     def invoke_endpoint(self, *, EndpointName, Body, ContentType, **_):  # noqa: N803 # boto3's names
         """Return the model's response."""
         model = self.endpoints[EndpointName]
