@@ -11,9 +11,10 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._functions import define_custom_resource, define_function, role_of
-from mlops_constructs._roles import allow, as_list, shared_policy
+from mlops_constructs._roles import allow, shared_policy
 from mlops_constructs._stack_values import stack_of
 from mlops_constructs._validation import raise_if_any
+from mlops_constructs.compliance.acknowledgement import as_list
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.business_unit.sweep import MARK
 
