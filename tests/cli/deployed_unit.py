@@ -58,8 +58,8 @@ class DeployedUnit:
             heads_bucket=self.heads,
             signing_key=self.signing_key,
             pause_key=self.pause_key,
-            owner="planning",
-            cost_center="4711",
+            owner=name,
+            cost_center=name,
         )
         self.publish(self.unit_entry)
         self.endpoint_entry = EndpointEntry(

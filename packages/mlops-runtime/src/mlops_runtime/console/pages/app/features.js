@@ -21,7 +21,7 @@ export function Features({unit}) {
 const COLUMNS = (of) => [
   {name: 'Name', of: (each) => each.name},
   {name: 'Kind', of: (each) => each.kind},
-  {name: 'Owner', of: (each) => each.owner},
+  {name: 'Owner', of: (each) => html`<span class="long">${each.owner}</span>`},
   {name: 'Description', of: (each) => html`${each.description}<br /><span class="small soft">${each.matches.join('; ')}</span>`},
   {name: 'Read by', of: (each) => (each.kind === 'group' ? html`<${Users} path=${`${of}/${encodeURIComponent(each.name)}/users`} />` : '')},
 ];

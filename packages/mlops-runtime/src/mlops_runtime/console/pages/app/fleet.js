@@ -54,5 +54,5 @@ const COLUMNS = [
     ? html`<ul class="monitors">${states(row).map((name) => html`<li>${name} <${State} of=${row[name]} /></li>`)}</ul>` : html`<${Unknown} why="not decided yet" />`)},
   {name: 'Last retraining', of: (row) => (row.retrained ? html`<span class="small">${row.retrained}</span>` : html`<${Unknown} why="no pipeline here" />`)},
   {name: 'Rollout', of: (row) => (row.rollout ? html`<span class="small">${row.rollout.split('; ').slice(0, 2).join('; ')}</span>` : html`<span class="soft">none</span>`)},
-  {name: 'Owner', sort: (row) => row.owner, of: (row) => row.owner},
+  {name: 'Owner', sort: (row) => row.owner, of: (row) => html`<span class="long">${row.owner}</span>`},
 ];

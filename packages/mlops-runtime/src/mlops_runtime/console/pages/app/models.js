@@ -60,7 +60,7 @@ const COLUMNS = [
     ${row.waiting === undefined ? html`<br /><span class="small soft">waiting packages are not shown: your role may not list them</span>` : row.waiting?.map((name) => html`<br /><a class="small" href=${packagePage(name)}>Decide on ${name}</a>`)}`},
   {name: 'Serves', sort: (row) => row.since, of: (row) => (row.isRegistry ? html`<${Kept} of=${row} />` : row.package
     ? html`<strong>${row.version ? `version ${row.version}` : 'a version'}</strong><br /><span class="small soft">since <${Time} at=${row.since} only /></span>` : html`<${Unknown} why="nothing yet" />`)},
-  {name: 'Owner', sort: (row) => row.owner, of: (row) => row.owner},
+  {name: 'Owner', sort: (row) => row.owner, of: (row) => html`<span class="long">${row.owner}</span>`},
   {name: 'Cost per day', number: true, sort: (row) => row.cost, of: (row) => (row.cost === undefined ? html`<${Unknown} />` : number(row.cost, ` ${row.currency}`))},
   {name: 'Monitors', of: (row) => (Object.keys(row.monitors ?? {}).length
     ? html`<ul class="monitors">${Object.entries(row.monitors).map(([name, state]) => html`<li>${bare(name)} <${State} of=${state} /></li>`)}</ul>` : html`<${Unknown} why=${row.isRegistry || !row.is_monitored ? 'none is deployed' : 'not decided yet'} />`)},
