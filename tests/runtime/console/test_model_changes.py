@@ -25,6 +25,7 @@ def _watch(cloud: Cloud, name: str, endpoint: str, *, is_expression: bool = Fals
         ComparisonOperator="GreaterThanThreshold",
         EvaluationPeriods=1,
         Threshold=1,
+        TreatMissingData="ignore",  # a state that a test sets stays when the alarm is evaluated
         **metric,
     )
 
