@@ -182,7 +182,7 @@ def test_fails_when_there_is_no_file(tmp_path):
 
 
 def test_fails_when_the_file_is_unreadable(tmp_path):
-    """A folder, a name that the file system does not allow, and bytes that are no text."""
+    """A folder, a name that the file system does not allow, and bytes that are not text."""
     binary = tmp_path / "features.lock.json"
     binary.write_bytes(b"\xff")
     for path in (tmp_path, tmp_path / ("x" * 300), binary):

@@ -142,7 +142,7 @@ def items(group: FeatureGroup, rows: pa.Table) -> Iterator[Item]:
 
 
 def rows_of(group: FeatureGroup, entities: pa.Table, found: Sequence[Item | None]) -> pa.Table:
-    """Return rows of a group from the item of each entity: the given entities, with nulls if there is no item."""
+    """Return rows of a group from the item of each entity: the given entities, with nulls where an item is missing."""
     schema = arrow_schema(group)
     columns: dict[str, pa.Array | pa.ChunkedArray] = dict(zip(group.entity_names, _keys(group, entities), strict=True))
     for column in group.columns:
