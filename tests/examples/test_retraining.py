@@ -47,6 +47,7 @@ from mlops_constructs import (
     TrainingSetSource,
 )
 from mlops_constructs._roles import SERVICE, container_statements, service_role
+from mlops_constructs.rollout.deploy_machine import NO_QUOTAS
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.business_unit.pause import set_pause
@@ -329,6 +330,7 @@ class Sample:
             "request": to_dict(request),
             "execution": f"{self.outputs['DeployMachineArn']}:x",
             "now": self.now().isoformat(),
+            "quotas": NO_QUOTAS,
         }
         answer = self.cloud.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event))
         return dict(json.loads(answer["Payload"].read()))
