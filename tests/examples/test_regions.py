@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import nullcontext
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
@@ -17,7 +16,7 @@ from examples.regions import AMERICAS, BUILD, PRODUCTION, RECOVERY, Serving, com
 from tests.examples.linked_accounts import LinkedAccounts, served
 from tools.page_code import shown
 
-from mlops_constructs import EndpointCapacity
+from mlops_constructs import EndpointCapacity, Environment
 from mlops_constructs.compliance.harness import check
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
@@ -26,6 +25,7 @@ from mlops_runtime.changes.template import Template
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.release import ReleaseRecord
 from mlops_runtime.price import monthly_price, price_lines, price_table
+from mlops_runtime.promotion.offer_table import Offer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,12 +155,16 @@ def promoted(regions: Regions, wait_for: Callable[..., Any], factor: float) -> t
 
 def arrives(regions: Regions, wait_for: Callable[..., Any], factor: float, package: str) -> ReleaseRecord:
     """Wait until both other Regions serve production's release, with the same bytes under their own keys."""
-    passed_on: ReleaseRecord = wait_for(lambda: regions.released(PRODUCTION, package), seconds=180.0)
-    for place, loop in ((RECOVERY, regions.recovery), (AMERICAS, regions.americas)):
-        with loop.traffic(ROW, f"{place.name}-{factor}") if place is AMERICAS else nullcontext():
-            arrived = wait_for(lambda place=place: regions.offer(place, passed_on), seconds=180.0)
-            assert arrived.state == "APPROVED", arrived
-            assert wait_for(lambda loop=loop, arrived=arrived: served(loop, arrived.package), seconds=180.0)
+    arriving, offered = {RECOVERY: regions.recovery, AMERICAS: regions.americas}, dict[Environment, Offer]()
+    # both receive it at once, and only Americas has a canary
+    with regions.americas.traffic(ROW, f"americas-{factor}"):
+        passed_on: ReleaseRecord = wait_for(lambda: regions.released(PRODUCTION, package), seconds=180.0)
+        for place, loop in arriving.items():
+            offered[place] = wait_for(lambda place=place: regions.offer(place, passed_on), seconds=180.0)
+            assert offered[place].state == "APPROVED", offered[place]
+            assert wait_for(lambda place=place, loop=loop: served(loop, offered[place].package), seconds=180.0)
+    for place, loop in arriving.items():
+        arrived = offered[place]
         assert loop.invoke(ROW, "after")[0].predictions[0] == pytest.approx(2.0 * factor)
         described = loop.sagemaker.describe_model_package(ModelPackageName=arrived.package)
         archive = described["InferenceSpecification"]["Containers"][0]["ModelDataUrl"].removeprefix("s3://")
