@@ -250,3 +250,34 @@ def test_a_policy_beyond_its_limit_is_refused(make_bus: Callable[..., Bus]) -> N
     with pytest.raises(ClientError, match="PolicyLengthExceededException"):
         events.put_permission(EventBusName=bus.name, Policy=policy(long))
     assert json.loads(events.describe_event_bus(Name=bus.name)["Policy"])["Statement"] == [statement]
+
+
+def test_a_rule_beyond_its_quotas_is_refused(cloud: Cloud, unique: str, wait_for: Callable[..., Any]) -> None:
+    """A pattern of 2,048 characters and five targets are accepted, by calls and in templates."""
+    place = cloud.at(STAGING, "eu-west-1")
+    client, events = place.client("cloudformation"), place.client("events")
+    longest = json.dumps({"source": ["x" * (2048 - len('{"source":[""]}'))]}, separators=(",", ":"))
+    targets = [{"Id": str(n), "Arn": f"arn:aws:sqs:eu-west-1:{STAGING}:{unique}-{n}"} for n in range(6)]
+    events.put_rule(Name=unique, EventPattern=longest)
+    events.put_targets(Rule=unique, Targets=targets[:3])
+    events.put_targets(Rule=unique, Targets=targets[1:5])
+
+    with pytest.raises(ClientError, match=r"LimitExceededException.*2048 characters"):
+        events.put_rule(Name=unique, EventPattern=longest.replace("x", "xx", 1))
+    with pytest.raises(ClientError, match="LimitExceededException"):
+        events.put_targets(Rule=unique, Targets=targets[5:])
+    assert events.describe_rule(Name=unique)["EventPattern"] == longest
+    assert len(events.list_targets_by_rule(Rule=unique)["Targets"]) == 5
+
+    def fails(name: str, **properties: Any) -> str:
+        rule = {"Type": "AWS::Events::Rule", "Properties": {"Name": name, **properties}}
+        client.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": {"Rule": rule}}))
+        wait_for(lambda: client.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"] == "ROLLBACK_COMPLETE")
+        rows = client.describe_stack_events(StackName=name)["StackEvents"]
+        return next(str(row["ResourceStatusReason"]) for row in rows if row["ResourceStatus"] == "CREATE_FAILED")
+
+    pattern = json.loads(longest)
+    assert "2048 characters" in fails(f"{unique}-p", EventPattern={**pattern, "account": [BUILD]})
+    assert "exceeds the maximum number" in fails(f"{unique}-t", EventPattern=pattern, Targets=targets)
+    assert "Event pattern is not valid" in fails(f"{unique}-w", EventPattern={"source": "mlops"})
+    assert [row["Name"] for row in events.list_rules(NamePrefix=unique)["Rules"]] == [unique]

@@ -1,4 +1,4 @@
-"""Event buses across accounts and Regions: bus policies, PutEvents, and rule targets with at most one hop.
+"""Event buses across accounts and Regions: bus policies, PutEvents, rule targets with at most one hop, and the quotas of rules.
 
 See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
 """
@@ -16,9 +16,11 @@ from ministack.services.cloudformation import provisioners
 
 from mlops_local.iam import owner_policies
 from mlops_local.iam.owners import Owner, owner, scope_of
+from mlops_local.stacks.handler_steps import complete, done
 
 LOGGER = logging.getLogger(__name__)
 CHARACTERS = 10240  # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
+PATTERN_CHARACTERS, TARGETS = 2048, 5  # of a rule, by default; the first may be raised to 4096
 _BUS = "event-bus/"
 _ACCOUNT = re.compile(r"\d{12}")
 _TOO_LONG = f"The event bus policy is too long: at most {CHARACTERS} characters"
@@ -83,6 +85,7 @@ def install() -> None:
     eventbridge._put_permission, eventbridge._put_events = put_permission, put_events
     eventbridge._pattern_event_view = pattern_view
     _send_across()
+    _limit_rules()
     provisioners._RESOURCE_HANDLERS["AWS::Events::EventBusPolicy"] = {
         "create": _create,
         "update": _update,
@@ -105,6 +108,38 @@ def set_policy(bus: str, document: Any) -> None:
     if len(json.dumps(document, separators=(",", ":"))) > CHARACTERS:
         raise BusPolicyError(_TOO_LONG)
     eventbridge._event_bus_policies[bus] = document
+
+
+def _limit_rules() -> None:
+    """Let PutRule and PutTargets refuse what is beyond a rule's quotas, and resources of templates what those refuse."""
+    put_rule, put_targets = eventbridge._put_rule, eventbridge._put_targets
+
+    # claim: rules-have-quotas
+    def limited_rule(data: Mapping[str, Any]) -> Any:
+        if len(data.get("EventPattern") or "") > PATTERN_CHARACTERS:
+            message = f"EventPattern has at most {PATTERN_CHARACTERS} characters by default."
+            return error_response_json("LimitExceededException", message, 400)
+        return put_rule(data)
+
+    def limited_targets(data: Mapping[str, Any]) -> Any:
+        stored = eventbridge._targets.get(
+            eventbridge._rule_key(data.get("Rule"), data.get("EventBusName", "default")), []
+        )
+        if len({target["Id"] for target in (*stored, *data.get("Targets", []))}) > TARGETS:
+            message = "The requested resource exceeds the maximum number allowed."
+            return error_response_json("LimitExceededException", message, 400)
+        return put_targets(data)
+
+    def check_rule(name: str, _old: Properties, new: Properties) -> None:
+        pattern = new.get("EventPattern", "")
+        text = pattern if isinstance(pattern, str) else json.dumps(pattern, separators=(",", ":"))
+        bus = provisioners._eb_rule_bus_name(new)
+        eventbridge._ensure_default_bus()  # MiniStack creates it with the first call
+        done(limited_rule({**new, "Name": name, "EventBusName": bus, "EventPattern": text, "Tags": []}))
+        done(limited_targets({"Rule": name, "EventBusName": bus, "Targets": new.get("Targets") or []}))
+
+    eventbridge._put_rule, eventbridge._put_targets = limited_rule, limited_targets
+    complete("AWS::Events::Rule", check_rule)
 
 
 def _send_across() -> None:
