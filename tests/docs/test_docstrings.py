@@ -38,7 +38,7 @@ def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     module = importlib.import_module(name)
     examples = [each for each in doctest.DocTestFinder(exclude_empty=True).find(module, name) if each.examples]
     wrong: list[str] = []
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     for example in examples:
         if name.startswith("mlops_constructs"):
             given = Given(tmp_path)
