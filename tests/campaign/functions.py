@@ -1,6 +1,5 @@
 """The real functions of the machines, loaded once, against the account of the latest world."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from tests.campaign.account import Account, boto3_dynamodb
 from tests.campaign.deploy import SPEC, Deploy
 from tests.campaign.machine import PREFIX
 from tests.campaign.retrain import Retrain
+from tests.loaded_module import load_handler
 from tests.signing import KEY
 
 from mlops_runtime.contracts.rollout import ServingSpec
@@ -84,7 +84,7 @@ def load_handlers(current: Current) -> dict[str, Callable[[dict[str, Any], objec
     """Return the real handlers of the Deploy machine's functions."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(boto3, "client", current.client)
-        return {name: _load(folder).handler for name, folder in Deploy.FUNCTIONS.items()}
+        return {name: load_handler(folder).handler for name, folder in Deploy.FUNCTIONS.items()}
 
 
 def world_maker(current: Current, handlers: Any) -> Callable[..., Deploy]:
@@ -106,12 +106,3 @@ def retrain_maker(current: Current, handlers: Any) -> Callable[..., Retrain]:
         return Retrain(current.account, **options)
 
     return make
-
-
-def _load(folder: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"campaign_{folder}", LAMBDAS / folder / "handler.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

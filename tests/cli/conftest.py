@@ -1,6 +1,5 @@
 """Fixtures to run the command in a child process or in this one; no embedded cloud is left running."""
 
-import importlib.util
 import itertools
 import os
 import signal
@@ -8,30 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.called_command import call_command
+from tests.cli import deployed_unit, feature_shops, linked_units
 
 from mlops_local.cloud import Cloud, CloudError, connect
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def _helper(name: str) -> Any:
-    """Load a module beside this one; tests import its classes by its name."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-deployed_unit = _helper("deployed_unit")
-feature_shops = _helper("feature_shops")
-linked_units = _helper("linked_units")
 
 _number = itertools.count(1)
 
@@ -69,7 +52,7 @@ def in_process() -> Run:
 
 
 @pytest.fixture
-def feature_shop(tmp_path: Path) -> "feature_shops.FeatureShop":
+def feature_shop(tmp_path: Path) -> feature_shops.FeatureShop:
     """A feature store in a folder, with two groups of ten days and a training set."""
     return feature_shops.FeatureShop(tmp_path / "shop")
 
@@ -86,13 +69,13 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def deployed(cloud: Cloud) -> "deployed_unit.DeployedUnit":
+def deployed(cloud: Cloud) -> deployed_unit.DeployedUnit:
     """A unit on the shared cloud, with an endpoint that serves no model yet."""
     return deployed_unit.DeployedUnit(cloud, f"unit{next(_number)}")
 
 
 @pytest.fixture
-def linked(cloud: Cloud) -> "linked_units.LinkedUnits":
+def linked(cloud: Cloud) -> linked_units.LinkedUnits:
     """A unit in two accounts of the shared cloud, one of which releases models to the other."""
     return linked_units.LinkedUnits(cloud, f"linked{next(_number)}")
 

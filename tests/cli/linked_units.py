@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from deployed_unit import DeployedUnit
+from tests.cli.deployed_unit import DeployedUnit
 from tests.released import release
 
 from mlops_local.cloud import Cloud

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from deployed_unit import DeployedUnit
+from tests.cli.deployed_unit import DeployedUnit
 from tests.signing import SigningKms
 
 from mlops_runtime.contracts import canonical_json

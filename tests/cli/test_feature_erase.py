@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from feature_shops import FeatureShop
+from tests.cli.feature_shops import FeatureShop
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 COPIES = "copies outside the store, including those of other units; ask every unit with read access"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from feature_shops import STOCK, FeatureShop, stock
+from tests.cli.feature_shops import STOCK, FeatureShop, stock
 
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.table_catalog import Tables

@@ -11,9 +11,9 @@ from typing import Any
 import boto3
 import pyarrow.parquet as pq
 import pytest
-from deployed_unit import DeployedUnit
-from feature_shops import GROUPS, STOCK, FeatureShop, day, stock
 from pyiceberg.catalog.glue import GlueCatalog
+from tests.cli.deployed_unit import DeployedUnit
+from tests.cli.feature_shops import GROUPS, STOCK, FeatureShop, day, stock
 
 from mlops_cli.aws_account import UserError
 from mlops_cli.feature_location import load_groups, pairs, read_parquet
@@ -327,7 +327,7 @@ def test_an_ingest_is_told_on_the_units_bus(store: DeployedStore, features: Run,
     events.put_targets(Rule=name, EventBusName=name, Targets=[{"Id": "queue", "Arn": target}])
     store.unit.publish(replace(store.unit.unit_entry, bus=name))
     pq.write_table(stock(12), tmp_path / "batch.parquet")
-    declaration = ("--groups", "feature_shops:GROUPS")
+    declaration = ("--groups", "tests.cli.feature_shops:GROUPS")
     done = features("ingest", "stock", tmp_path / "batch.parquet", "--backfill", *declaration)
     newest = json.loads(features("latest", "stock", *declaration, "--json").stdout)
 

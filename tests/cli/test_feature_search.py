@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable
 
-from feature_shops import STOCK, FeatureShop
+from tests.cli.feature_shops import STOCK, FeatureShop
 
 from mlops_runtime.features.feature_service import FeatureService
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from feature_shops import STOCK, FeatureShop, day, stock
+from tests.cli.feature_shops import STOCK, FeatureShop, day, stock
 
 from mlops_runtime.features.store_client import FeatureStoreClient
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 MODULE = """
-from feature_shops import PRICE, STOCK
+from tests.cli.feature_shops import PRICE, STOCK
 from dataclasses import replace
 
 GROUPS = (STOCK, PRICE, replace(PRICE, version=2))

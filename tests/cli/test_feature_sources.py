@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from feature_shops import FeatureShop
+from tests.cli.feature_shops import FeatureShop
 
 from mlops_runtime.features.store_client import FeatureStoreClient
 
@@ -17,7 +17,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def features(in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a verb on a new folder, with a declaration in the working directory."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "source_shop.py").write_text("from feature_shops import STOCK\n\nGROUPS = (STOCK,)\n")
+    (tmp_path / "source_shop.py").write_text("from tests.cli.feature_shops import STOCK\n\nGROUPS = (STOCK,)\n")
     where = ("--groups", "source_shop:GROUPS", "--path", "store")
     return lambda verb, *arguments: in_process("features", verb, *arguments, *where)
 

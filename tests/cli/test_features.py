@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from feature_shops import FeatureShop
+from tests.cli.feature_shops import FeatureShop
 
 from mlops_runtime.features.build_intent import ErasedDuringBuildError
 

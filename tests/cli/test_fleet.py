@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployed_unit import DeployedUnit
+from tests.cli.deployed_unit import DeployedUnit
 from tests.released import release
 
 from mlops_local.cloud import Cloud

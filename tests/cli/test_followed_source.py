@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from linked_units import PROFILES, SOURCE, LinkedUnits
+from tests.cli.linked_units import PROFILES, SOURCE, LinkedUnits
 
 from mlops_runtime.contracts import content_hash
 

@@ -4,8 +4,8 @@ import json
 import subprocess
 from collections.abc import Callable
 
-from linked_units import PROFILES, SOURCE, LinkedUnits
 from tests import reported
+from tests.cli.linked_units import PROFILES, SOURCE, LinkedUnits
 
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.served_model import RequestedRetraining

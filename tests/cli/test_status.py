@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from deployed_unit import DeployedUnit
+from tests.cli.deployed_unit import DeployedUnit
 from tests.runtime.business_unit.unit_samples import DEPLOY, NOW, UNIT
 
 from mlops_cli import status

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from deployed_unit import DeployedUnit
+from tests.cli.deployed_unit import DeployedUnit
 
 from mlops_runtime.business_unit.automation import pause_of
 from mlops_runtime.contracts.rollout import Outcome

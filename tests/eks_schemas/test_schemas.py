@@ -4,14 +4,12 @@ One mutation per kind violates only the schema, which shows that the validator w
 """
 
 import copy
-import importlib.util
 import json
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jsonschema
@@ -19,6 +17,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from hypothesis import given, settings
+from tests.runtime.eks import samples
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import SLOTS, SlotVersion
@@ -32,23 +31,12 @@ CRD_PACKAGE = "cdk8s-aws-lb-controller==0.2.6"
 _CRDS = Path(sys.prefix) / "share" / "crds"
 
 
-def _samples() -> ModuleType:
-    path = Path(__file__).parents[1] / "runtime" / "eks" / "samples.py"
-    spec = importlib.util.spec_from_file_location("eks_samples", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SAMPLES = _samples()
 MADE = [
-    *tenant_manifests(SAMPLES.TENANT),
+    *tenant_manifests(samples.TENANT),
     enforcement_manifest(),
-    *service_manifests(SAMPLES.SPEC),
-    *slot_manifests(SAMPLES.SPEC, "blue", SAMPLES.VERSION),
-    *slot_manifests(SAMPLES.SPEC, "green", SAMPLES.VERSION, replicas="idle"),
+    *service_manifests(samples.SPEC),
+    *slot_manifests(samples.SPEC, "blue", samples.VERSION),
+    *slot_manifests(samples.SPEC, "green", samples.VERSION, replicas="idle"),
 ]
 BUILT_IN = [manifest for manifest in MADE if manifest["kind"] != "TargetGroupBinding"]
 
@@ -70,7 +58,7 @@ def test_every_built_in_kind_is_valid(version: str) -> None:
 
 
 @settings(max_examples=8)
-@given(SAMPLES.specs(), SAMPLES.versions())
+@given(samples.specs(), samples.versions())
 def test_any_valid_spec_gives_valid_objects(spec: ServingSpec, version: SlotVersion) -> None:
     """In the newest version, because a spec's values do not depend on the version."""
     made = [*service_manifests(spec), *slot_manifests(spec, "blue", version)]
@@ -152,8 +140,8 @@ def _close(schema: Any) -> None:
 def _bindings() -> Iterator[dict[str, Any]]:
     for api in BINDINGS:
         for slot in SLOTS:
-            spec = SAMPLES.with_eks(binding_api=api)
-            yield next(m for m in slot_manifests(spec, slot, SAMPLES.VERSION) if m["kind"] == "TargetGroupBinding")
+            spec = samples.with_eks(binding_api=api)
+            yield next(m for m in slot_manifests(spec, slot, samples.VERSION) if m["kind"] == "TargetGroupBinding")
 
 
 def _problems(manifest: Any) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import time
@@ -16,6 +15,7 @@ import pytest
 from aws_cdk import aws_iam as iam
 from examples.retail.loop import Loop
 from tests.called_command import call_command
+from tests.examples.test_first_endpoint import Endpoint
 
 from mlops_constructs import BusinessUnit, EndpointCapacity, ModelEndpoint, ModelImage, ModelRegistry, Profile
 from mlops_local import cloud as local_cloud
@@ -29,13 +29,6 @@ pytestmark = pytest.mark.cloud
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
-
-# the endpoint of that file's tests: register, approve, invoke
-_SPEC = importlib.util.spec_from_file_location("first_endpoint_tests", Path(__file__).parent / "test_first_endpoint.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-first = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(first)
 
 
 def role_code() -> str:
@@ -79,7 +72,7 @@ def synthesize(folder: Path) -> Path:
     return folder
 
 
-class Pilot(first.Endpoint):  # type: ignore[misc,name-defined]  # loaded by path
+class Pilot(Endpoint):
     """The deployed stack, and the command in the on-call role."""
 
     def deploy(self, **_: Any) -> list[deployer.ResourceEvent]:

@@ -1,14 +1,13 @@
 """The monitor's deciding function with its AWS resources in this process (moto)."""
 
-import importlib.util
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import boto3
 import numpy as np
 import pytest
+from tests.loaded_module import load_handler
 
 from mlops_local import embedded_metrics
 from mlops_runtime.contracts import canonical_json, content_hash, from_dict, from_json, to_dict
@@ -20,7 +19,6 @@ from mlops_runtime.monitor.counting.baseline import number_baseline
 from mlops_runtime.monitor.counting.counts import count
 from mlops_runtime.monitor.spec import MonitorSpec
 
-HANDLER = Path(__file__).parents[2] / "lambdas" / "monitor_decide" / "handler.py"
 NOW = datetime(2017, 8, 14, 0, 15, tzinfo=UTC)
 CALLED = datetime(2017, 8, 7, 0, 30, tzinfo=UTC)
 LABELLED = datetime(2017, 8, 13, 18, tzinfo=UTC)
@@ -77,11 +75,7 @@ class World:
         events.create_event_bus(Name="demand-bus")
         events.put_rule(Name="all", EventBusName="demand-bus", EventPattern=json.dumps({"source": ["mlops.demand"]}))
         events.put_targets(Rule="all", EventBusName="demand-bus", Targets=[{"Id": "q", "Arn": arn}])
-        spec = importlib.util.spec_from_file_location("monitor_decide_handler", HANDLER)
-        assert spec is not None
-        assert spec.loader is not None
-        self.module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self.module)
+        self.module = load_handler("monitor_decide")
 
     def deploy(self, live: LivePointer = LIVE, **row: Any) -> None:
         """Write the live pointer as the Deploy machine does, and further attributes of the row."""

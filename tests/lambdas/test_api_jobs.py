@@ -1,17 +1,15 @@
 """The function of an API's jobs, with S3 in this process (moto) and SageMaker by botocore's stubber."""
 
-import importlib.util
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
+from tests.loaded_module import load_handler
 
-HANDLER = Path(__file__).parents[2] / "lambdas" / "api_jobs" / "handler.py"
 JOB = "JKJaXmPLvHcESHA"
 REQUEST = f"requests/demand-night/api/{JOB}"
 ASKED = {
@@ -33,11 +31,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Stubber, Any]]
     with mock_aws():
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="exchange")
-        spec = importlib.util.spec_from_file_location("api_jobs_handler", HANDLER)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = load_handler("api_jobs")
         with Stubber(module._jobs._runtime) as runtime:
             yield module, runtime, s3
 

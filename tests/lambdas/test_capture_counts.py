@@ -1,17 +1,16 @@
 """The function that counts captures, with its table and buckets in this process (moto)."""
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import boto3
 import numpy as np
 import pytest
 from moto import mock_aws
+from tests.loaded_module import load_handler
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.capture import announcement_key, synthetic_id
@@ -20,7 +19,6 @@ from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.baseline import number_baseline
 from mlops_runtime.monitor.counting.problems import OBJECT_TOO_LARGE
 
-HANDLER = Path(__file__).parents[2] / "lambdas" / "capture_counts" / "handler.py"
 KEY = "capture/demand-forecast/AllTraffic/2017/08/07/10/a.jsonl"
 BASELINE = Baseline(
     features=(number_baseline("price", np.arange(100, dtype=np.float32)),),
@@ -51,11 +49,7 @@ class World:
             KeySchema=[{"AttributeName": "endpoint", "KeyType": "HASH"}],
         )
         self.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=canonical_json(BASELINE))
-        spec = importlib.util.spec_from_file_location("capture_counts_handler", HANDLER)
-        assert spec is not None
-        assert spec.loader is not None
-        self.module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self.module)
+        self.module = load_handler("capture_counts")
 
     def deploy(self, live: LivePointer = LIVE) -> None:
         """Write the live pointer as the Deploy machine does."""

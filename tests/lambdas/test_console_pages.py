@@ -1,11 +1,11 @@
 """The function that writes a console's pages into their bucket, staged as deployed."""
 
-import importlib.util
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from tests.loaded_module import load_module
 
 from mlops_constructs import _assets
 from mlops_runtime.console.page_files import FILES, page_document, page_files
@@ -20,11 +20,7 @@ def test_the_pages_travel_with_the_function(monkeypatch: pytest.MonkeyPatch) -> 
     with mock_aws():
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="pages")
-        spec = importlib.util.spec_from_file_location("lambda_console_pages", staged / "handler.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = load_module(staged / "handler.py")
         monkeypatch.setattr(module, "answer", lambda _, **found: answers.append(found))
         module.handler({"RequestType": "Create", "ResourceProperties": {"Config": "{}"}}, None)
 

@@ -1,14 +1,12 @@
 """The function that applies manifests in its own role, or as administrator during the call."""
 
-import importlib.util
 import json
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.loaded_module import load_handler
 
-HANDLER = Path(__file__).resolve().parents[2] / "lambdas" / "eks_manifests" / "handler.py"
 EVENT = {
     "RequestType": "Create",
     "RequestId": "r1",
@@ -39,11 +37,7 @@ def _load(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Modul
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # Lambda provides the role's credentials
     for name, value in {"AWS_DEFAULT_REGION": "us-east-1", **keys, **environment}.items():
         monkeypatch.setenv(name, value)
-    spec = importlib.util.spec_from_file_location("lambda_eks_manifests", HANDLER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_handler("eks_manifests")
     return module
 
 

@@ -1,14 +1,13 @@
 """The function of slots as Lambda calls it, with a listener rule of moto and a cluster over HTTP."""
 
-import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from tests.runtime.eks.fake_cluster import fake_cluster
 
 from mlops_runtime.contracts import canonical_json, content_hash, to_dict
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec, spec_key
@@ -29,20 +28,10 @@ VERSION = SlotVersion(
 )
 
 
-def _fake_cluster() -> Any:
-    path = Path(__file__).parents[1] / "runtime" / "eks" / "fake_cluster.py"
-    spec = importlib.util.spec_from_file_location("slot_fake_cluster", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.fake_cluster()
-
-
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A cluster that every session reaches."""
-    with _fake_cluster() as made:
+    with fake_cluster() as made:
         monkeypatch.setattr(Cluster, "connect", lambda *_: Cluster(Address(url=made.url), token=lambda: "t"))
         yield made
 

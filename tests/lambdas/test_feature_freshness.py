@@ -1,15 +1,13 @@
 """The function that publishes ages, as Lambda loads it (moto)."""
 
-import importlib.util
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import boto3
 import pytest
 from moto import mock_aws
+from tests.loaded_module import load_handler
 
-HANDLER = Path(__file__).parents[2] / "lambdas" / "feature_freshness" / "handler.py"
 SNAPSHOT = {
     "snapshot-id": 7,
     "timestamp-ms": 1502000000000,
@@ -30,11 +28,7 @@ def test_the_time_is_the_events(monkeypatch: pytest.MonkeyPatch) -> None:
         glue.create_database(DatabaseInput={"Name": "demand_features"})
         parameters = {"metadata_location": "s3://features/t/metadata/1.metadata.json"}
         glue.create_table(DatabaseName="demand_features", TableInput={"Name": "stock_v1", "Parameters": parameters})
-        spec = importlib.util.spec_from_file_location("feature_freshness_handler", HANDLER)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = load_handler("feature_freshness")
 
         answer = module.handler({"time": "2017-08-14T06:00:00Z"}, None)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rollout_world import ENVIRONMENT, SPEC, with_approver
+from tests.runtime.rollout.world import ENVIRONMENT, SPEC, with_approver
 
 from mlops_runtime.contracts import canonical_json, content_hash, to_dict
 

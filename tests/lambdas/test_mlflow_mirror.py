@@ -1,13 +1,9 @@
 """The function that mirrors to MLflow, with its tables and buckets in this process (moto)."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+from tests.loaded_module import load_handler
 from tests.runtime.tracking.stand_in import mlflow_stand_in
 from tests.runtime.tracking.tracked_pipeline import GROUP, PROMOTED, SageMaker, tracked_pipeline
-
-HANDLER = Path(__file__).parents[2] / "lambdas" / "mlflow_mirror" / "handler.py"
 
 
 def test_an_event_is_mirrored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,11 +22,7 @@ def test_an_event_is_mirrored(monkeypatch: pytest.MonkeyPatch) -> None:
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        spec = importlib.util.spec_from_file_location("mlflow_mirror_handler", HANDLER)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = load_handler("mlflow_mirror")
         monkeypatch.setattr(module.OUTBOX, "_sagemaker", SageMaker())
 
         assert module.handler(PROMOTED, None) == {"delivered": 1, "refused": 0, "waiting": 0}

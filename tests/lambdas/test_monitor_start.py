@@ -1,17 +1,15 @@
 """The function that starts the monitor's job, as Lambda loads it (moto)."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import boto3
 import pytest
 from moto import mock_aws
+from tests.loaded_module import load_handler
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.monitor.spec import MonitorSpec
 
-HANDLER = Path(__file__).parents[2] / "lambdas" / "monitor_start" / "handler.py"
 PLAN = {
     "image_uri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64,
     "instance_type": "ml.m5.xlarge",
@@ -45,11 +43,7 @@ def test_the_time_is_the_events(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     with mock_aws():
-        spec = importlib.util.spec_from_file_location("monitor_start_handler", HANDLER)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = load_handler("monitor_start")
 
         answer = module.handler({"time": "2017-08-14T06:00:00Z"}, None)
 

@@ -1,24 +1,18 @@
 """The function that reads captured answers."""
 
-import importlib.util
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import boto3
 import pytest
 from moto import mock_aws
-
-HANDLER = Path(__file__).resolve().parents[2] / "lambdas" / "rollout_answers" / "handler.py"
+from tests.loaded_module import load_handler
 
 
 def test_it_counts_the_answers_since_the_rollout_began(monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan's request has the start."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    spec = importlib.util.spec_from_file_location("rollout_answers_handler", HANDLER)
-    assert spec is not None
-    assert spec.loader is not None
-    module, now = importlib.util.module_from_spec(spec), datetime.now(UTC)
+    now = datetime.now(UTC)
     with mock_aws():
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="captures")
@@ -26,7 +20,7 @@ def test_it_counts_the_answers_since_the_rollout_began(monkeypatch: pytest.Monke
         event = {"eventId": "e", "inferenceTime": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
         line = json.dumps({"captureData": {"endpointOutput": output}, "eventMetadata": event})
         s3.put_object(Bucket="captures", Key=f"c/e/AllTraffic/{now:%Y/%m/%d/%H}/a.jsonl", Body=line.encode())
-        spec.loader.exec_module(module)
+        module = load_handler("rollout_answers")
         request = {"endpoint": "e", "variant": "AllTraffic", "destination": "s3://captures/c", "false_alarm": 0.01}
         since = (now - timedelta(minutes=5)).isoformat()
         answer = module.handler({"bodies": {**request, "since": since}, "now": now.isoformat()}, None)

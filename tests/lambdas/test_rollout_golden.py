@@ -1,7 +1,6 @@
 """The function that sends golden requests."""
 
 import hashlib
-import importlib.util
 import json
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from moto import mock_aws
+from tests.loaded_module import load_handler
 
 ROOT = Path(__file__).resolve().parents[2]
 HANDLER = ROOT / "lambdas" / "rollout_golden" / "handler.py"
@@ -39,16 +39,12 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The handler, with a bucket of the set and an endpoint that doubles."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("ARTIFACTS_BUCKET", "artifacts")
-    spec = importlib.util.spec_from_file_location("rollout_golden_handler", HANDLER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     with mock_aws():
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="assets")
         s3.create_bucket(Bucket="artifacts")
         s3.put_object(Bucket="assets", Key="golden.jsonl", Body=CONTENT)
-        spec.loader.exec_module(module)
+        module = load_handler("rollout_golden")
         module.CALLER._runtime.meta.events.register_first("before-send.sagemaker-runtime", _double)
         yield module
 

@@ -1,23 +1,19 @@
 """The function that compares a rollout's fleets."""
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from tests.loaded_module import load_handler
 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.rollout.evidence_requests import VerdictRequest
 from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics
-
-ROOT = Path(__file__).resolve().parents[2]
-HANDLER = ROOT / "lambdas" / "rollout_verdict" / "handler.py"
 
 
 @pytest.fixture
@@ -25,13 +21,9 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The handler with its bucket."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("ARTIFACTS_BUCKET", "artifacts")
-    spec = importlib.util.spec_from_file_location("rollout_verdict_handler", HANDLER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     with mock_aws():
         boto3.client("s3").create_bucket(Bucket="artifacts")
-        spec.loader.exec_module(module)
+        module = load_handler("rollout_verdict")
         yield module
 
 

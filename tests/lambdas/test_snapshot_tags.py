@@ -1,6 +1,5 @@
 """The function that tags the snapshots for a training set, with its tables in this process (moto)."""
 
-import importlib.util
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
+from tests.loaded_module import load_module
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.retraining import TrainingSetPlan
@@ -47,11 +47,7 @@ def handler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
             s3.put_object(Bucket="tables", Key=file, Body=json.dumps(metadata).encode())
             parameters = {"table_type": "ICEBERG", "metadata_location": f"s3://tables/{file}"}
             glue.create_table(DatabaseName="demand_features", TableInput={"Name": table, "Parameters": parameters})
-        spec = importlib.util.spec_from_file_location("snapshot_tags_handler", tmp_path / "handler.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = load_module(tmp_path / "handler.py")
         yield module.handler
 
 

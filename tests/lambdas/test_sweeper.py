@@ -1,19 +1,16 @@
 """The function that empties buckets and package groups."""
 
-import importlib.util
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from tests.loaded_module import load_handler
 
 from mlops_runtime.business_unit.sweep import MARK
-
-HANDLER = Path(__file__).resolve().parents[2] / "lambdas" / "sweeper" / "handler.py"
 
 
 class Context:
@@ -63,11 +60,7 @@ def function(monkeypatch: pytest.MonkeyPatch, answers: list[dict[str, Any]]) -> 
         s3.put_bucket_tagging(Bucket="data", Tagging={"TagSet": [{"Key": MARK, "Value": "true"}]})
         for body in (b"1", b"2"):
             s3.put_object(Bucket="data", Key="a", Body=body)
-        spec = importlib.util.spec_from_file_location("sweeper_handler", HANDLER)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = load_handler("sweeper")
         yield module
 
 

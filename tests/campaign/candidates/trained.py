@@ -1,12 +1,10 @@
 """Really trained models: by the unit's own script, and by its code with another seed, other rows, other settings."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import pyarrow.parquet as pq
 from examples.retail.demand_forecasting import declaration
 from tests.campaign.candidates.graphs import edited
 from tests.campaign.candidates.world import Artefact
+from tests.loaded_module import load_module
 
 DECLARED = {
     "objective": "regression_l1",
@@ -92,12 +91,5 @@ def by_scikit_learn(table: Any, *, seed: int) -> Artefact:
     )
 
 
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "demand_training", declaration.TRAINING_CODE / declaration.TRAINING_SCRIPT
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def _script() -> Any:
+    return load_module(declaration.TRAINING_CODE / declaration.TRAINING_SCRIPT)

@@ -1,6 +1,5 @@
 """The real functions of a machine between slots, loaded once, against the account of the latest world."""
 
-import importlib.util
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from tests.campaign.account import ENDPOINT
 from tests.campaign.functions import Current
 from tests.campaign.slots.account import URLS, Slots
 from tests.campaign.slots.world import EKS, SPEC, SlotDeploy
+from tests.loaded_module import load_handler
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.eks.cluster_client import Cluster
@@ -66,7 +66,7 @@ def slot_functions(current: Current) -> Iterator[Handlers]:
             loading.setattr(boto3, "Session", lambda: _Session(current))
             for name, value in ENVIRONMENT.items():
                 loading.setenv(name, value)
-            handlers = {name: _load(folder).handler for name, folder in SlotDeploy.FUNCTIONS.items()}
+            handlers = {name: load_handler(folder).handler for name, folder in SlotDeploy.FUNCTIONS.items()}
         yield handlers
 
 
@@ -80,12 +80,3 @@ def slot_maker(current: Current, handlers: Handlers) -> Callable[..., SlotDeploy
         return SlotDeploy(account, spec, **of_world)
 
     return make
-
-
-def _load(folder: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"slots_{folder}", LAMBDAS / folder / "handler.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -1,13 +1,10 @@
 """Manifests as YAML."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.runtime.eks import samples
 
 from mlops_constructs.eks_inference.manifest_applier import render_yaml
 from mlops_runtime.contracts.serving import EksTenantSpec
@@ -15,19 +12,8 @@ from mlops_runtime.eks.manifests import service_manifests, slot_manifests
 from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
 
 
-def _samples() -> ModuleType:
-    path = Path(__file__).parents[2] / "runtime" / "eks" / "samples.py"
-    spec = importlib.util.spec_from_file_location("eks_samples", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_what_is_written_is_what_is_read() -> None:
     """A safe loader reads the same values in the same order without anchors, and writing is deterministic."""
-    samples = _samples()
     made = [
         *tenant_manifests(samples.TENANT),
         enforcement_manifest(),

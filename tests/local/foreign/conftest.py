@@ -1,6 +1,5 @@
 """Fixtures: the stack of AWS's own constructs, deployed once for third-party clients."""
 
-import importlib.util
 import os
 import shutil
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.local.foreign import stack_of_all_types
 
 from mlops_local.cloud import Cloud
 from mlops_local.stacks import deployer
@@ -30,14 +30,10 @@ class Foreign:
 @pytest.fixture(scope="session")
 def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Synthesize `stack_of_all_types.py` with options, in this process."""
-    file = Path(__file__).with_name("stack_of_all_types.py")
-    spec = importlib.util.spec_from_file_location("stack_of_all_types", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     code = tmp_path_factory.mktemp("code")
-    return lambda **options: module.synthesize(tmp_path_factory.mktemp("assembly") / "cdk.out", code, **options)
+    return lambda **options: stack_of_all_types.synthesize(
+        tmp_path_factory.mktemp("assembly") / "cdk.out", code, **options
+    )
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from eks_samples import EKS, SPEC, VERSION
+from tests.runtime.eks.samples import EKS, SPEC, VERSION
 
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.model import ModelPackageSpec

@@ -33,8 +33,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from eks_fake_cluster import FakeCluster
-from eks_samples import SPEC, VERSION
+from tests.runtime.eks.fake_cluster import FakeCluster
+from tests.runtime.eks.samples import SPEC, VERSION
 
 from mlops_runtime.eks.cluster_client import (
     PREFIX,

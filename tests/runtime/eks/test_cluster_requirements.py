@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 import pytest
-from eks_samples import TENANT
+from tests.runtime.eks.samples import TENANT
 
 from mlops_local.cloud import Cloud
 from mlops_runtime.eks.cluster_client import Cluster, ClusterError

@@ -4,10 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from eks_samples import EKS
-from eks_slots import BLUE, CHALLENGER, CHAMPION, GREEN, pointer, rule, slots, state
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.runtime.eks.samples import EKS
+from tests.runtime.eks.slots import BLUE, CHALLENGER, CHAMPION, GREEN, pointer, rule, slots, state
 
 from mlops_runtime.contracts.serving import SLOTS
 from mlops_runtime.eks.live_slots import (

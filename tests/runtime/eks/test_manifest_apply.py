@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from eks_fake_cluster import FakeCluster
-from eks_samples import SPEC, TENANT, VERSION
+from tests.runtime.eks.fake_cluster import FakeCluster
+from tests.runtime.eks.samples import SPEC, TENANT, VERSION
 
 from mlops_runtime.eks.cluster_client import Address, Cluster, ClusterError, ConflictError
 from mlops_runtime.eks.kubernetes_objects import KINDS, Manifest, path, ref

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from eks_samples import SPEC, TENANT, VERSION
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.runtime.eks.samples import SPEC, TENANT, VERSION
 
 from mlops_runtime.eks import manifest_checks
 from mlops_runtime.eks.kubernetes_objects import Manifest

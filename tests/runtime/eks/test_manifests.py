@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from eks_samples import EKS, SPEC, VERSION, specs, versions, with_eks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.runtime.eks.samples import EKS, SPEC, VERSION, specs, versions, with_eks
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import SLOTS, SlotState, SlotVersion

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-from eks_samples import SPEC, TENANT, VERSION, with_eks
+from tests.runtime.eks.samples import SPEC, TENANT, VERSION, with_eks
 
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts.serving import SlotVersion

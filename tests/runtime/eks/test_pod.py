@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from eks_samples import IMAGE, SPEC, VERSION, specs, versions, with_eks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.runtime.eks.samples import IMAGE, SPEC, VERSION, specs, versions, with_eks
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import SlotVersion

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from eks_samples import EKS, SPEC, VERSION
-from eks_slots import BLUE, CHALLENGER, EXECUTION, GREEN, NOW, facts, pointer, request, rule, slots, state
+from tests.runtime.eks.samples import EKS, SPEC, VERSION
+from tests.runtime.eks.slots import BLUE, CHALLENGER, EXECUTION, GREEN, NOW, facts, pointer, request, rule, slots, state
 
 from mlops_runtime.contracts import canonical_json, content_hash, to_dict
 from mlops_runtime.contracts.rollout import ServingSpec, spec_key

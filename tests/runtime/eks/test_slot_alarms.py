@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from eks_samples import EKS, SPEC
-from eks_slots import BLUE, EXECUTION, GREEN
+from tests.runtime.eks.samples import EKS, SPEC
+from tests.runtime.eks.slots import BLUE, EXECUTION, GREEN
 
 from mlops_runtime.aws_api import require_valid_request
 from mlops_runtime.contracts.rollout import RolloutSpec

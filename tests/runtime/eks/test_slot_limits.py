@@ -6,9 +6,9 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from eks_samples import EKS, SPEC, TENANT, VERSION, specs, versions, with_eks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.runtime.eks.samples import EKS, SPEC, TENANT, VERSION, specs, versions, with_eks
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import (

@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from eks_samples import EKS, SPEC, VERSION, with_eks
-from eks_slots import (
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.runtime.eks.samples import EKS, SPEC, VERSION, with_eks
+from tests.runtime.eks.slots import (
     BLUE,
     CHALLENGER,
     CHAMPION,
@@ -20,8 +22,6 @@ from eks_slots import (
     slots,
     state,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.runtime.rollout.test_rollout_progress import Machine
 
 from mlops_runtime.contracts import canonical_json, to_dict

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from eks_samples import EKS, SPEC, VERSION
-from eks_slots import rule
+from tests.runtime.eks.samples import EKS, SPEC, VERSION
+from tests.runtime.eks.slots import rule
 
 from mlops_runtime.eks import slot_reader
 from mlops_runtime.eks.cluster_client import Address, Cluster

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from eks_samples import SPEC, TENANT, VERSION
+from tests.runtime.eks.samples import SPEC, TENANT, VERSION
 
 from mlops_runtime.eks.kubernetes_objects import path, ref
 from mlops_runtime.eks.manifest_checks import problems

@@ -1,24 +1,13 @@
 """The rollout world, with the objects of a release in its bucket."""
 
 import hashlib
-import importlib.util
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.promotion_target import place
-
-if "rollout_world" not in sys.modules:
-    _SPEC = importlib.util.spec_from_file_location("rollout_world", Path(__file__).parents[1] / "rollout" / "world.py")
-    assert _SPEC is not None
-    assert _SPEC.loader is not None
-    sys.modules["rollout_world"] = importlib.util.module_from_spec(_SPEC)
-    _SPEC.loader.exec_module(sys.modules["rollout_world"])
-
-import rollout_world
+from tests.runtime.rollout import world as rollout_world
 
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import canonical_json, from_json

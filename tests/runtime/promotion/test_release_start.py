@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from rollout_world import NOW
+from tests.runtime.rollout.world import NOW
 
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import from_json

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from rollout_world import NOW, PACKAGE
+from tests.runtime.rollout.world import NOW, PACKAGE
 
 from mlops_runtime.business_unit.pause import set_pause
 from mlops_runtime.contracts import canonical_json, content_hash

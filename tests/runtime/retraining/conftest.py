@@ -1,31 +1,13 @@
 """Credentials without access, the rollout tests' world, and evaluations."""
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.runtime.rollout import world as rollout_world
 
 from mlops_runtime.contracts.model import Evaluation, LossBlock, SegmentLosses
-
-HERE = Path(__file__).parent
-
-
-def _load(name: str, path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # tests import its constants by this name
-    spec.loader.exec_module(module)
-    return module
-
-
-rollout_world = _load("rollout_world", HERE.parent / "rollout" / "world.py")
-_load("retraining_events", HERE / "events.py")
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from rollout_world import NOW, World
+from tests.runtime.rollout.world import NOW, World
 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.events import features_ingested

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollout_world import NOW, World
-from rollout_world import SPEC as SERVED
+from tests.runtime.rollout.world import NOW, World
+from tests.runtime.rollout.world import SPEC as SERVED
 
 from mlops_runtime.business_unit.automation import Automation, read_freeze
 from mlops_runtime.contracts import ContractError, canonical_json, from_json, to_dict

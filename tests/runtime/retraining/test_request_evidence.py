@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from rollout_world import NOW, World
+from tests.runtime.rollout.world import NOW, World
 
 from mlops_runtime.contracts import ContractError, canonical_json
 from mlops_runtime.contracts.events import EventDetail

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollout_world import NOW
+from tests.runtime.rollout.world import NOW
 
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.events import features_ingested

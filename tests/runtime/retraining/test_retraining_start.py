@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
-from retraining_events import (
+from tests.runtime.retraining.events import (
     APPROVALS,
     RULE,
     SETTINGS,
@@ -26,7 +26,7 @@ from retraining_events import (
     recheck_message,
     release,
 )
-from rollout_world import NOW, World
+from tests.runtime.rollout.world import NOW, World
 
 from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.retraining import Decision, GuardDecision, RetrainRequest, Trigger

@@ -9,8 +9,8 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from retraining_events import MACHINE
-from rollout_world import World
+from tests.runtime.retraining.events import MACHINE
+from tests.runtime.rollout.world import World
 
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from retraining_events import (
+from tests.runtime.retraining.events import (
     RULE,
     SETTINGS,
     alarm_message,
@@ -20,7 +20,7 @@ from retraining_events import (
     recheck_message,
     release,
 )
-from rollout_world import NOW, World
+from tests.runtime.rollout.world import NOW, World
 
 from mlops_runtime.contracts.retraining import Decision
 from mlops_runtime.lambda_protocol import Message

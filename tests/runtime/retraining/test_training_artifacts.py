@@ -6,7 +6,7 @@ import tarfile
 from typing import Any
 
 import pytest
-from rollout_world import World
+from tests.runtime.rollout.world import World
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.retraining import Candidate, TrainingMetrics

@@ -1,19 +1,10 @@
 """Credentials without access, and the world of ``world.py``."""
 
-import importlib.util
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-_SPEC = importlib.util.spec_from_file_location("rollout_world", Path(__file__).parent / "world.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-rollout_world = importlib.util.module_from_spec(_SPEC)
-sys.modules["rollout_world"] = rollout_world  # tests import its constants by this name
-_SPEC.loader.exec_module(rollout_world)
+from tests.runtime.rollout import world as rollout_world
 
 
 @pytest.fixture(autouse=True)

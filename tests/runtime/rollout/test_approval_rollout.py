@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rollout_world import MACHINE, World, record_of
+from tests.runtime.rollout.world import MACHINE, World, record_of
 
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.rollout import Outcome

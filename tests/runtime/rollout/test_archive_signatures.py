@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rollout_world import EXECUTION, NOW, PACKAGE, World
 from tests.passed import EVALUATION, gate_of, put_passed
+from tests.runtime.rollout.world import EXECUTION, NOW, PACKAGE, World
 from tests.signing import KEY, SigningKms
 
 from mlops_runtime.contracts import canonical_json

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
-from rollout_world import ENDPOINT, NOW, World, record_in, record_of
+from tests.runtime.rollout.world import ENDPOINT, NOW, World, record_in, record_of
 
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.rollout import (

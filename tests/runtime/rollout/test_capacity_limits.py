@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollout_world import SPEC
+from tests.runtime.rollout.world import SPEC
 
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import (

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from rollout_world import ENDPOINT, EXECUTION, NOW, SPEC, World
+from tests.runtime.rollout.world import ENDPOINT, EXECUTION, NOW, SPEC, World
 
 from mlops_runtime.contracts.rollout import DeployRequest, DiedExecution
 from mlops_runtime.contracts.serving import ScalingSpec

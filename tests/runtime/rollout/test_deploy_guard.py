@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollout_world import ENDPOINT, EXECUTION, MACHINE, NOW, World
+from tests.runtime.rollout.world import ENDPOINT, EXECUTION, MACHINE, NOW, World
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import DeployReason, LockRow

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from hypothesis import given
 from hypothesis import strategies as st
-from rollout_world import World
+from tests.runtime.rollout.world import World
 
 from mlops_runtime.rollout.deploy_plan import SageMakerPlan, live_pointer, look_seconds, poll_seconds
 from mlops_runtime.rollout.fleet_capacity import no_scaling

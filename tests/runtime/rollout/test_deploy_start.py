@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from rollout_world import ENDPOINT, MACHINE, NOW, World
+from tests.runtime.rollout.world import ENDPOINT, MACHINE, NOW, World
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest

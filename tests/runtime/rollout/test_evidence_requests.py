@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from rollout_world import SPEC
 from tests.campaign.deploy import SPEC as CAPTURED
+from tests.runtime.rollout.world import SPEC
 
 from mlops_runtime.contracts import from_dict, to_dict
 from mlops_runtime.contracts.serving import AsynchronousSpec

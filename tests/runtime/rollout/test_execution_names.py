@@ -4,7 +4,7 @@ import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
-from rollout_world import EXECUTION, MACHINE, SPEC, World
+from tests.runtime.rollout.world import EXECUTION, MACHINE, SPEC, World
 
 from mlops_runtime.rollout.execution_names import (
     execution_arn,

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rollout_world import EXECUTION, SPEC
+from tests.runtime.rollout.world import EXECUTION, SPEC
 
 from mlops_local import alarm_evaluation
 from mlops_runtime.aws_api.api_request import check_request

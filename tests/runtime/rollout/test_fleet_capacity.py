@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollout_world import EXECUTION, SPEC
+from tests.runtime.rollout.world import EXECUTION, SPEC
 
 from mlops_runtime.aws_api.api_request import check_request
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec

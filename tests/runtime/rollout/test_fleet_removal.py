@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from botocore.exceptions import WaiterError
-from rollout_world import ENDPOINT, World
+from tests.runtime.rollout.world import ENDPOINT, World
 
 from mlops_runtime.rollout.fleet_removal import Removal, RemovalError
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from rollout_world import NOW, SPEC, World
+from tests.runtime.rollout.world import NOW, SPEC, World
 
 from mlops_runtime.contracts.serving import VariantSpec
 from mlops_runtime.rollout.deploy_plan import RefusedError

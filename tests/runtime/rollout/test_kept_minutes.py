@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import asdict, replace
 
 import pytest
-from rollout_world import World, record_of
+from tests.runtime.rollout.world import World, record_of
 
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.rollout import AuditRecord, RolloutVerdict, audit_key, minutes_key

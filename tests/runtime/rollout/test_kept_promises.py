@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from rollout_world import PACKAGE, SPEC, World
 from tests.passed import EVALUATION
+from tests.runtime.rollout.world import PACKAGE, SPEC, World
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn

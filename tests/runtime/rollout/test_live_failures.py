@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rollout_world import SPEC
 from tests.campaign.slots.world import SPEC as SLOTS
+from tests.runtime.rollout.world import SPEC
 
 from mlops_runtime.rollout.live_failures import is_broken, live_answers, ringing, unwatched
 from mlops_runtime.rollout.live_history import Counts

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from rollout_world import ENDPOINT, SPEC, VARIANT, World
+from tests.runtime.rollout.world import ENDPOINT, SPEC, VARIANT, World
 
 from mlops_runtime.rollout.live_fleet import (
     MAXIMUM,

@@ -5,7 +5,7 @@ from dataclasses import MISSING, fields, replace
 from typing import Any
 
 import pytest
-from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, World, record_in
+from tests.runtime.rollout.world import ENDPOINT, EXECUTION, NOW, PACKAGE, World, record_in
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json, to_dict
 from mlops_runtime.contracts.rollout import (

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, World, record_of
+from tests.runtime.rollout.world import ENDPOINT, EXECUTION, NOW, PACKAGE, World, record_of
 from tests.signing import KEY, SigningKms
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
-from rollout_world import ENDPOINT, NOW, SPEC, World
+from tests.runtime.rollout.world import ENDPOINT, NOW, SPEC, World
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LockRow

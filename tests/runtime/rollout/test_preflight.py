@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, SPEC, World
 from tests.runtime.rollout.test_capacity_limits import SERVERLESS
+from tests.runtime.rollout.world import ENDPOINT, EXECUTION, NOW, PACKAGE, SPEC, World
 
 from mlops_runtime.aws_api.api_request import check_request
 from mlops_runtime.contracts import canonical_json, content_hash, from_dict

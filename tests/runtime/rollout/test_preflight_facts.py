@@ -10,8 +10,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
-from rollout_world import ENDPOINT, ENVIRONMENT, EXECUTION, NOW, PACKAGE, SPEC, World
 from tests.passed import EVALUATION, put_passed
+from tests.runtime.rollout.world import ENDPOINT, ENVIRONMENT, EXECUTION, NOW, PACKAGE, SPEC, World
 from tests.signing import KEY
 
 from mlops_runtime.contracts.unit_entries import FreezeSpec, FreezeWindow

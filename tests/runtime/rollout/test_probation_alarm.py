@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollout_world import SPEC
+from tests.runtime.rollout.world import SPEC
 
 from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics
 from mlops_runtime.rollout.probation_alarm import alarm_request, probation_alarm

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from rollout_world import SPEC
 from tests.runtime.rollout.test_fleet_minutes import MINUTE, SINCE, START, CloudWatch, fleet
+from tests.runtime.rollout.world import SPEC
 
 from mlops_runtime.contracts.serving import ServerlessSpec
 from mlops_runtime.rollout.fleet_comparison import ComparisonRule

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from rollout_world import ENDPOINT, EXECUTION, NOW, SPEC, World
+from tests.runtime.rollout.world import ENDPOINT, EXECUTION, NOW, SPEC, World
 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import ServingSpec

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from rollout_world import ENDPOINT, EXECUTION, MACHINE, SPEC, World, record_of
+from tests.runtime.rollout.world import ENDPOINT, EXECUTION, MACHINE, SPEC, World, record_of
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, Outcome

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollout_world import ENDPOINT, EXECUTION, NOW, SPEC, World
+from tests.runtime.rollout.world import ENDPOINT, EXECUTION, NOW, SPEC, World
 
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.rollout import LivePointer, LockRow

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
-from rollout_world import ENDPOINT, EXECUTION, SPEC, World, record_of
+from tests.runtime.rollout.world import ENDPOINT, EXECUTION, SPEC, World, record_of
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome

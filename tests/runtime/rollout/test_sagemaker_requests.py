@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rollout_world import EXECUTION, SPEC, World
+from tests.runtime.rollout.world import EXECUTION, SPEC, World
 
 from mlops_runtime.aws_api.api_request import check_request
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from rollout_world import ENDPOINT, NOW, World, record_of
+from tests.runtime.rollout.world import ENDPOINT, NOW, World, record_of
 from tests.signing import KEY, SigningKms
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json

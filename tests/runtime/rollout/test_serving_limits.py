@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollout_world import SPEC
+from tests.runtime.rollout.world import SPEC
 
 from mlops_runtime.contracts.serving import CaptureSpec, GoldenSpec, MetricRule, ShadowSpec
 from mlops_runtime.rollout.serving_limits import SpecError, check_spec, steps, waits

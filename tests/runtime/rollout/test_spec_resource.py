@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import WaiterError
-from rollout_world import ENDPOINT, MACHINE, ROLE, SPEC, World
+from tests.runtime.rollout.world import ENDPOINT, MACHINE, ROLE, SPEC, World
 
 from mlops_runtime.contracts import content_hash, from_json, to_dict
 from mlops_runtime.contracts.rollout import AuditRecord, DeployRequest, Outcome, ServingSpec

@@ -121,6 +121,7 @@ def _limit_rules() -> None:
             return error_response_json("LimitExceededException", message, 400)
         return put_rule(data)
 
+    # claim: rules-have-quotas
     def limited_targets(data: Mapping[str, Any]) -> Any:
         stored = eventbridge._targets.get(
             eventbridge._rule_key(data.get("Rule"), data.get("EventBusName", "default")), []
