@@ -22,6 +22,7 @@ import aws_cdk as cdk
 import jsii
 
 from constructs import Construct
+from mlops_constructs._metric_options import metric_problems
 from mlops_constructs._validation import ValidationError, is_known, tried
 
 Checked = TypeVar("Checked", bound=Callable[..., Any])
@@ -86,6 +87,14 @@ def _wrapped(function: Callable[..., Any], code: str, *, bound: int, is_method: 
         scope = given.get("scope")
         if isinstance(scope, Construct) and isinstance(given.get("id"), str):
             problems += _id_problems(scope, given["id"])
+        options = _options(function)
+        if options:
+            known = {name: value for name, value in kwargs.items() if name not in hints or is_of(value, hints[name])}
+            problems += metric_problems(
+                {name: value for name, value in known.items() if name not in parameters},
+                allowed=options,
+                variants=getattr(args[0], "_variants", None),
+            )
         if problems and not is_method:
             right = {name: value for name, value in named.items() if not [*_problems_of(name, value, hints[name])]}
             problems += _value_problems(function, args[:bound], right)
@@ -138,10 +147,16 @@ def _hints(item: Callable[..., Any]) -> Mapping[str, Any]:
     """Return the annotations of a function's arguments, with those of each of its ``**options``, or of a class's fields."""
     hints = typing.get_type_hints(item)
     hints.pop("return", None)
-    options = [name for name, each in hints.items() if typing.get_origin(each) is typing.Unpack]
-    for name in options:
+    unpacked = [name for name, each in hints.items() if typing.get_origin(each) is typing.Unpack]
+    for name in unpacked:
         hints |= typing.get_type_hints(typing.get_args(hints.pop(name))[0])
     return hints
+
+
+@functools.cache
+def _options(function: Callable[..., Any]) -> Sequence[str]:
+    """Return the names of a function's ``**options``, which are all of a metric."""
+    return [name for name in _hints(function) if name not in _parameters(function)]
 
 
 def _problems_of(name: str, value: object, annotation: Any, *, is_required: bool = False) -> Iterator[str]:

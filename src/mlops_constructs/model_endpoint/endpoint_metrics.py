@@ -67,6 +67,7 @@ class EndpointMetrics(Construct):
         super().__init__(scope, id)
         self._endpoint_name = endpoint_name
         self._variant = variant
+        self._variants: tuple[str, ...] | None = None  # names that options may have; None if unknown
 
     def metric(self, metric_name: str, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return a metric that SageMaker publishes for the endpoint, by name.

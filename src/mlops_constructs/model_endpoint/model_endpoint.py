@@ -47,6 +47,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec
 from mlops_runtime.rollout.fleet_capacity import capacity_problems, error_metric
+from mlops_runtime.rollout.sagemaker_requests import SHADOW_VARIANT
 
 _CANARY_NEEDS = 2
 
@@ -181,6 +182,8 @@ class ModelEndpoint(ModelEndpointBase):
         self._capacity = capacity
         self._features = features
         self._policy = policy
+        shadow = [SHADOW_VARIANT] if policy.checks.shadow is not None else []
+        self._variants = (VARIANT, *(each.name for each in capacity.variants), *shadow)
         self._capture_bucket = (
             None if capture is None else define_capture_bucket(self, business_unit=business_unit, capture=capture)
         )
