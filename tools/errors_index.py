@@ -13,13 +13,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "errors.md"
 _HEAD = """# Errors and warnings
 
-A message lists all problems at once, each with the value, the allowed values and the fix. `tools/errors_index.py` generates this
-page from the code.
+A message lists all problems at once, each with the value, the allowed values and the fix.
+`tools/errors_index.py` generates this page from the code.
 
 ## At synth: `ValidationError`
 
-The message starts with the code in brackets and the construct's path, before the problems. The error is raised before anything is
-written.
+The message starts with the code in brackets and the construct's path, before the problems. The
+error is raised before anything is written.
 
 | code | raised by |
 |---|---|
@@ -33,7 +33,8 @@ _ERRORS = """
 _WARNINGS = """
 ## Warnings at synth
 
-Acknowledge one with `cdk.Annotations.of(construct).acknowledge_warning(id, reason)`; ids never change.
+Acknowledge one with `cdk.Annotations.of(construct).acknowledge_warning(id, reason)`; ids never
+change.
 
 | id | text |
 |---|---|

@@ -3,6 +3,7 @@
 Run ``python -m tools.verified_page``; a test compares the page with the ledger.
 """
 
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,14 +19,14 @@ _NAMES = {
     "step_functions": "Step Functions",
 }
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "verified.md"
-_HEAD = """# What only AWS can show
-
-{status} Each behaviour of AWS that the embedded cloud imitates, or that a template relies on, is an
-entry of the ledger, `packages/mlops-local/src/mlops_local/claims/`, with its source, the date it was read and its test. An entry is
-documented, observed by others in public, or assumed. This page lists the assumed entries, each with the check that
-would confirm it; `mlops verify` runs the checks that can be automated in a real account. `tools/verified_page.py`
-generates the page from the ledger.
-"""
+_WIDTH = 100
+_HEAD = (
+    "Each behaviour of AWS that the embedded cloud imitates, or that a template relies on, is an entry of the ledger, "
+    "`packages/mlops-local/src/mlops_local/claims/`, with its source, the date it was read and its test. An entry is documented, "
+    "observed by others in public, or assumed. This page lists the assumed entries, each with the check that would confirm it; "
+    "`mlops verify` runs the checks that can be automated in a real account. `tools/verified_page.py` generates the page from the "
+    "ledger."
+)
 
 
 def main() -> None:
@@ -41,7 +42,9 @@ def page(folder: Path = FOLDER) -> str:
     """
     areas = [(path.stem, _assumed(folder, path.stem)) for path in sorted(folder.glob("*.yaml"))]
     sections = "".join(_section(area, found) for area, found in areas if found)
-    return _HEAD.replace("{status}", _status([claim for _, found in areas for claim in found])) + sections
+    status = _status([claim for _, found in areas for claim in found])
+    head = textwrap.fill(f"{status} {_HEAD}", _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return f"# What only AWS can show\n\n{head}\n{sections}"
 
 
 def _status(assumed: list[Claim]) -> str:
