@@ -32,7 +32,16 @@ def visits() -> tuple[pd.DataFrame, pd.DataFrame]:
 def manifest(train: pd.DataFrame, holdout: pd.DataFrame) -> TrainingSetManifest:
     """Return the manifest of the export, without the fields of a feature store."""
     table = PinnedTable(
-        group="visits", version=1, database="", table="", table_uuid="", snapshot_id=0, schema_id=0, tag="", columns=()
+        group="visits",
+        version=1,
+        database="",
+        table="",
+        table_uuid="",
+        snapshot_id=0,
+        sequence=0,
+        schema_id=0,
+        tag="",
+        columns=(),
     )
     return TrainingSetManifest(
         name="visits",

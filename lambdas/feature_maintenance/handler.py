@@ -20,7 +20,6 @@ def handler(event: dict[str, Any], _: object) -> list[dict[str, Any]]:
     now = datetime.fromisoformat(event["time"])
     client = FeatureStoreClient.glue(
         database=os.environ["DATABASE"],
-        manifests=os.environ["MANIFESTS"],
         training_sets=os.environ.get("TRAINING_SETS"),  # set if builds by Athena are granted
         s3=_s3,
         glue=_glue,

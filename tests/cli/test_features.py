@@ -34,7 +34,7 @@ def test_maintain_says_what_it_did_to_each_table(feature_shop: FeatureShop, in_p
     assert first.returncode == 0, first.stderr
     names = [line.partition(":")[0] for line in first.stdout.splitlines()]
     assert names == list(feature_shop.client.table_names())
-    assert all("unneeded files removed, 0 old keys forgotten, 0 tags dropped" in x for x in first.stdout.splitlines())
+    assert all(x.endswith("unneeded files removed, 0 old keys forgotten") for x in first.stdout.splitlines())
     assert [each["table"] for each in again["tables"]] == names
     assert all(each["compacted"] == each["removed"] == 0 for each in again["tables"])
 

@@ -363,7 +363,7 @@ MANIFEST = TrainingSetManifest(
     name="sales",
     semantics=Semantics(as_of="known_at", cutoff="2017-09-01T00:00:00Z"),
     entities=PinnedTable(
-        group="sales", version=1, database="d", table="t", table_uuid="u", snapshot_id=1, schema_id=0,
+        group="sales", version=1, database="d", table="t", table_uuid="u", snapshot_id=1, sequence=1, schema_id=0,
         tag="t", columns=("price",),
     ),
     features=(),

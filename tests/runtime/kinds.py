@@ -30,7 +30,7 @@ CULTIVARS = ("barolo", "grignolino", "barbera")
 MEASURES = ("weight", "waist")
 BLOCKS = 12
 TABLE = PinnedTable(
-    group="wines", version=1, database="d", table="wines_v1", table_uuid="u", snapshot_id=1, schema_id=0,
+    group="wines", version=1, database="d", table="wines_v1", table_uuid="u", snapshot_id=1, sequence=1, schema_id=0,
     tag="t", columns=("alcohol",),
 )  # fmt: skip
 MANIFEST = TrainingSetManifest(

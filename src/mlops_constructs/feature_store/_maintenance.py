@@ -31,7 +31,6 @@ def define_maintenance(
     *,
     business_unit: IBusinessUnit,
     tables: TableAccess,
-    manifests: s3.IBucket,
     wheels: lambda_.ILayerVersion,
 ) -> lambda_.Function:
     """Define the function and its daily schedule.
@@ -40,7 +39,6 @@ def define_maintenance(
         scope: Parent.
         id: Construct id; the schedule is ``<id>Schedule``.
         tables: All tables of the store.
-        manifests: Bucket of the manifests, whose training sets may need a tag.
         wheels: The layer ``features``.
     """
     business_unit.reach(("glue",))
@@ -53,9 +51,8 @@ def define_maintenance(
         environment={
             "DATABASE": tables.database,
             "TABLES": json.dumps(list(tables.tables)),
-            "MANIFESTS": f"s3://{manifests.bucket_name}/manifests",
         },
-        statements=tables.maintain(manifests=manifests),
+        statements=tables.maintain(),
         timeout=cdk.Duration.minutes(15),
         memory_size=_MEMORY,
         layers=[wheels],

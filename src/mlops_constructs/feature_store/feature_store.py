@@ -455,7 +455,7 @@ class FeatureStore(OwnedFeatureStore):
         if wheels is None:
             wheels = layer(self, "MaintenanceLayer", name="features", architecture=ARCHITECTURE)
         self._maintenance = function = define_maintenance(
-            self, "Maintenance", business_unit=self._unit, tables=tables, manifests=self._manifests, wheels=wheels
+            self, "Maintenance", business_unit=self._unit, tables=tables, wheels=wheels
         )
         if self._access is FeatureAccess.LAKE_FORMATION:
             self._lake_formation(tables.tables).permit(role_of(function), MAINTAIN)

@@ -138,7 +138,7 @@ class TableAccess:
             self.names(),
             allow("s3:GetObject", *read),
             key_statement(self.key, services=["s3"], actions=["kms:Decrypt"]),
-            # a manifest's later notes may be missing
+            # training sets and tombstones are found by listing
             allow("s3:ListBucket", manifests.bucket_arn),
         ]
 
@@ -183,23 +183,14 @@ class TableAccess:
             key_statement(self.key, services=["s3"]),
         ]
 
-    def maintain(self, *, manifests: s3.IBucket) -> list[iam.PolicyStatement]:
-        """Compact the tables' files, remove every version of files without a snapshot, add missing notes to early manifests.
-
-        A missing index of the ledger is created again.
-        """
-        kept = manifests.arn_for_objects("manifests/*")
+    def maintain(self) -> list[iam.PolicyStatement]:
+        """Compact the tables' files, remove every version of files without a snapshot, rebuild a missing index of the ledger."""
         return [
             self.catalog(update=True),
-            *self.listing(manifests, is_writer=True),
+            *self.listing(is_writer=True),
             allow("s3:ListBucketVersions", self.bucket.bucket_arn),
-            allow("s3:GetObject", *self.objects(), *self.ledger(), kept),
+            allow("s3:GetObject", *self.objects(), *self.ledger()),
             allow("s3:PutObject", *self.objects(), *self.ledger()),
-            allow(
-                "s3:PutObject",
-                manifests.arn_for_objects("manifests/*/pins/*"),
-                conditions=WRITES_ONCE,
-            ),
             allow(["s3:DeleteObject", "s3:DeleteObjectVersion"], *self.objects()),
             key_statement(self.key, services=["s3"]),
         ]

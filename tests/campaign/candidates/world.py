@@ -93,7 +93,7 @@ def manifest(trained: int, first: int, last: int) -> TrainingSetManifest:
     """Return the manifest of a set that was trained up to a week with some later weeks held out."""
     table = PinnedTable(
         group="weekly_demand", version=1, database="demand_features", table="weekly_demand_v1", table_uuid="u", snapshot_id=1,
-        schema_id=0, tag="t", columns=INPUTS,
+        sequence=1, schema_id=0, tag="t", columns=INPUTS,
     )  # fmt: skip
     times = (week_end(trained), week_start(first), week_end(last))
     return TrainingSetManifest(

@@ -52,7 +52,8 @@ class Splits:
             name="baskets",
             semantics=Semantics(as_of="event_time", cutoff=""),
             entities=PinnedTable(
-                group="baskets", version=1, database="d", table="t", table_uuid="u", snapshot_id=1, schema_id=0, tag="", columns=()
+                group="baskets", version=1, database="d", table="t", table_uuid="u", snapshot_id=1, sequence=1, schema_id=0, tag="",
+                columns=(),
             ),
             features=(),
             build=Build(engine="export", engine_version="", planner="", client=""),

@@ -37,6 +37,7 @@ def test_a_store_that_takes_batches_is_maintained_daily(
     policy = _named(resources(store, "AWS::IAM::ManagedPolicy"), "FeaturesMaintenanceRolePolicy")
     deletes = [s for s in policy["PolicyDocument"]["Statement"] if "s3:DeleteObject" in s["Action"]]
     assert [s["Resource"]["Fn::Join"][1][-1] for s in deletes] == ["/demand_features/*"]
+    assert "Manifests" not in json.dumps([function["Environment"], policy["PolicyDocument"]])
 
 
 def test_a_store_of_clients_alone_is_maintained_by_hand(

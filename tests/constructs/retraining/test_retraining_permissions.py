@@ -33,6 +33,7 @@ def _manifest(number: int) -> TrainingSetManifest:
             table=f"sales_v{number + 1}",
             table_uuid="uuid",
             snapshot_id=1,
+            sequence=1,
             schema_id=0,
             tag="ts-1",
             columns=("units",),

@@ -22,6 +22,7 @@ def pinned(table: str, snapshot: int) -> PinnedTable:
         table=table,
         table_uuid="u",
         snapshot_id=snapshot,
+        sequence=1,
         schema_id=0,
         tag="t",
         columns=("units",),

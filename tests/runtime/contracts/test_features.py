@@ -9,7 +9,7 @@ from mlops_runtime.contracts import content_hash, from_dict, to_dict
 from mlops_runtime.contracts.events import features_rejected
 from mlops_runtime.contracts.features import PinnedTable, RejectedBatch, Semantics, TrainingSetManifest
 
-EXAMPLE_ID = "1f4b60897bfdbd38bca42562570a578f61ac13d0427562db001ac7a508de0b42"
+EXAMPLE_ID = "68bde30acdfa4956f6ac4cc0d7e2ec11673c5000be3da8580a873cc95251b1ca"
 
 
 def test_the_id_of_a_stored_manifest_never_changes(example: Callable[..., Any]) -> None:
@@ -69,6 +69,7 @@ def test_a_pinned_table_keeps_its_time_to_live(example: Callable[..., Any]) -> N
         ({"semantics.as_of": "now"}, "$.semantics.as_of must be one of 'known_at', 'event_time', got 'now'"),
         ({"semantics.cutoff": ...}, "$.semantics.cutoff is missing"),
         ({"entities.snapshot_id": "3051"}, "$.entities.snapshot_id must be an integer, got '3051'"),
+        ({"entities.sequence": ...}, "$.entities.sequence is missing"),
         ({"entities.version": True}, "$.entities.version must be an integer, got True"),
         ({"features": {}}, "$.features must be an array, got {}"),
         ({"features.0.tag": ...}, "$.features[0].tag is missing"),

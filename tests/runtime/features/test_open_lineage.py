@@ -73,6 +73,7 @@ def pinned(group: str, snapshot: int, columns: tuple[str, ...], names: tuple[str
         table=f"{group}_v1",
         table_uuid=f"uuid-{group}",
         snapshot_id=snapshot,
+        sequence=1,
         schema_id=0,
         tag="ts-1",
         columns=columns,

@@ -64,20 +64,17 @@ def test_rebuild_needs_no_snapshot(filled, built, manifests):
     assert (again.verdict, again.same_bytes) == (Verdict.IDENTICAL, True)
 
 
-def test_rebuild_is_impossible_without_snapshot_and_sequence(filled, built, manifests):
-    """The missing snapshot is reported, not replaced by the newest; a recorded sequence number is enough."""
+def test_rebuild_is_impossible_without_snapshot_and_schema(filled, built, manifests):
+    """The missing snapshot is reported, not replaced by the newest."""
     pinned = expired(filled, built)
-    early = replace(built.manifest, features=(replace(pinned, sequence=None),))
-    early_id = manifests.write(early)
+    lost = replace(built.manifest, features=(replace(pinned, schema_id=9),))
 
-    again = rebuild(filled.client.table, early_id, manifests)
+    again = rebuild(filled.client.table, manifests.write(lost), manifests)
 
     assert again.verdict is Verdict.IMPOSSIBLE
     assert again.reason == (
-        f"snapshot {pinned.snapshot_id} of table stock_v1 (tag {pinned.tag}) has expired, and its sequence number is unknown"
+        f"snapshot {pinned.snapshot_id} of table stock_v1 (tag {pinned.tag}) has expired, and schema 9 of its columns was removed"
     )
-    manifests.add_pin(early_id, "stock_v1", pinned.sequence)
-    assert rebuild(filled.client.table, early_id, manifests).verdict is Verdict.IDENTICAL
 
 
 def test_rebuild_is_impossible_with_another_table(filled, built, manifests):

@@ -26,6 +26,7 @@ def pinned(table, snapshot):
         table=f"{table}_v1",
         table_uuid=f"uuid-{table}",
         snapshot_id=snapshot,
+        sequence=1,
         schema_id=0,
         tag="ts-1",
         columns=("units",),

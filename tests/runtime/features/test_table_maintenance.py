@@ -1,7 +1,6 @@
-"""Maintenance: orphaned files, old keys, and tags of early sets."""
+"""Maintenance: orphaned files, old keys, and sets whose tags were replaced."""
 
 import os
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -89,24 +88,21 @@ def test_a_folder_is_swept_once_a_day_by_its_ingests(busy):
     assert not litter.exists()
 
 
-def test_tags_of_early_sets_go_after_their_sequence_numbers_were_noted(shop):
-    """A manifest without a sequence number can still be rebuilt after its snapshot is gone."""
-    early = []
+def test_sets_of_replaced_tags_are_rebuilt_after_their_snapshots_are_gone(shop):
+    """Builds keep the newest tags and maintenance drops none; the sequence number of a set pins its rows."""
+    built = []
     for number in range(KEPT_TAGS + 2):
-        snapshot = shop.client.ingest(shop.STOCK, shop.stock((number / 100, number, 10))).snapshot_id
-        built = shop.client.training_set(shop.asked((11, "1")), [shop.STOCK], name=f"early-{number}")
-        table, pinned = shop.client.table("stock_v1"), built.manifest.features[0]
-        if pinned.tag in table.metadata.refs:
-            table.manage_snapshots().remove_tag(pinned.tag).commit()
-        table.manage_snapshots().create_tag(snapshot, pinned.tag).commit()
-        manifest = replace(built.manifest, features=(replace(pinned, sequence=None),))
-        early.append(shop.client.manifests.write(manifest))
+        shop.client.ingest(shop.STOCK, shop.stock((9 + number / 100, number, 10)))
+        built.append(shop.client.training_set(shop.asked((11, "1")), [shop.STOCK], name=f"set-{number}"))
+    pins = [each.manifest.features[0] for each in built]
+    kept = {"main", *(pinned.tag for pinned in pins[-KEPT_TAGS:])}
+    assert set(shop.client.table("stock_v1").metadata.refs) == kept
 
-    assert shop.client.maintain()[0].tags == 2
-    assert shop.client.maintain()[0].tags == 0
-
+    shop.client.maintain()
     for number in range(3 * KEPT):
-        shop.client.ingest(shop.STOCK, shop.stock((5 + number / 100, number, 10)))
+        shop.client.ingest(shop.STOCK, shop.stock((9.5 + number / 100, number, 10)))
+
     table = shop.client.table("stock_v1")
-    assert table.snapshot_by_id(shop.client.manifests.read(early[0]).features[0].snapshot_id) is None
-    assert shop.client.rebuild(early[0]).verdict is Verdict.IDENTICAL
+    assert set(table.metadata.refs) == kept
+    assert [table.snapshot_by_id(pinned.snapshot_id) for pinned in pins[:2]] == [None, None]
+    assert [shop.client.rebuild(each.id).verdict for each in built] == [Verdict.IDENTICAL] * len(built)

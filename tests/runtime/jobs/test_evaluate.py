@@ -40,8 +40,8 @@ from mlops_runtime.serving.model_source import ModelEnvironment
 from mlops_runtime.serving.onnx_model import Model
 
 TABLE = PinnedTable(
-    group="demand", version=1, database="demand_features", table="demand_v1", table_uuid="u", snapshot_id=1, schema_id=0,
-    tag="t", columns=("price",),
+    group="demand", version=1, database="demand_features", table="demand_v1", table_uuid="u", snapshot_id=1, sequence=1,
+    schema_id=0, tag="t", columns=("price",),
 )  # fmt: skip
 MANIFEST = TrainingSetManifest(
     name="forecast",

@@ -262,6 +262,7 @@ def pinned(group: str, *columns: str) -> PinnedTable:
         table=f"{group}_v1",
         table_uuid="u",
         snapshot_id=1,
+        sequence=1,
         schema_id=0,
         tag=TAG,
         columns=columns,

@@ -49,7 +49,7 @@ def maintain(
     for each in done:
         typer.echo(
             f"{each.table}: {each.compacted} small files compacted, {each.removed} unneeded files removed, "
-            f"{each.forgotten} old keys forgotten, {each.tags} tags dropped"
+            f"{each.forgotten} old keys forgotten"
         )
     for erasure in erasures:
         if erasure.pending:

@@ -58,7 +58,7 @@ class PinnedTable:
     """An Iceberg table at the snapshot that was read, with key and time to live.
 
     ``sequence`` is the snapshot's sequence number. It identifies the rows that were read (all ingests up to it) even after the
-    snapshot and its ``tag``, which retains it for a while, no longer exist. ``None``: only the snapshot identifies them.
+    snapshot and its ``tag``, which retains it for a while, no longer exist; 0 for an empty table, and for rows without a table.
     ``ttl_bound`` is whether the last instant of the time to live counts; ``None`` means ``inclusive``. ``names`` are the names
     of the columns in the training set, in order; ``None``: unchanged. ``field_ids`` are the columns' Iceberg field ids.
     ``alias`` replaces the table's name in this use. ``keys`` are the columns of the entity rows that contain the ``entities``,
@@ -71,6 +71,7 @@ class PinnedTable:
     table: str
     table_uuid: str
     snapshot_id: int
+    sequence: int
     schema_id: int
     tag: str
     columns: tuple[str, ...]
@@ -79,7 +80,6 @@ class PinnedTable:
     ttl_bound: Literal["inclusive", "exclusive"] | None = None
     names: tuple[str, ...] | None = None
     field_ids: tuple[int, ...] | None = None
-    sequence: int | None = None
     alias: str | None = None
     keys: tuple[str, ...] | None = None
 

@@ -244,7 +244,7 @@ def _users(
 ) -> dict[str, TrainingSetManifest]:
     """Return the training sets that read a snapshot or ingests with the entity, or whose entity rows contain it."""
     known = {table.name()[-1]: table for table in places.tables}
-    every = {each: places.manifests.pinned(each) for each in places.manifests.ids()}
+    every = {each: places.manifests.read(each) for each in places.manifests.ids()}
     return {
         manifest_id: manifest
         for manifest_id, manifest in every.items()
@@ -258,9 +258,7 @@ def _uses(manifest: TrainingSetManifest, tables: Mapping[str, Table], before: It
             if (pinned.table, pinned.table_uuid) != (each.table, each.table_uuid):
                 continue
             is_expired = tables[each.table].snapshot_by_id(pinned.snapshot_id) is None
-            is_later = each.first is not None and (
-                pinned.sequence is None or each.first <= pinned.sequence < (each.until or math.inf)
-            )
+            is_later = each.first is not None and each.first <= pinned.sequence < (each.until or math.inf)
             if pinned.snapshot_id in each.snapshots or (is_expired and is_later):
                 return True
     return False

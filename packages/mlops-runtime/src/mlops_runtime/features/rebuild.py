@@ -54,7 +54,7 @@ def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | 
     Raises:
         ManifestError: If the manifest is missing or was changed.
     """
-    manifest, tombstone = manifests.pinned(manifest_id), manifests.tombstone(manifest_id)
+    manifest, tombstone = manifests.read(manifest_id), manifests.tombstone(manifest_id)
     if tombstone is not None:
         taken = ", ".join(tombstone.tables) or "the given entity rows"
         return Rebuild(

@@ -533,7 +533,7 @@ class FeatureStoreClient:
         )
 
     def maintain(self, tables: Sequence[str] | None = None) -> "tuple[Maintained, ...]":
-        """Maintain tables: compact small files, remove unreferenced files and those of killed builds, drop old keys and tags.
+        """Maintain tables: compact small files, remove unreferenced files and those of killed builds, drop old keys.
 
         Idempotent. In a local folder, ingests do this when it is due. ``resume_erasures`` completes erasures.
 
@@ -554,7 +554,6 @@ class FeatureStoreClient:
         return maintain_each(
             self.table_names() if tables is None else tables,
             self.table,
-            self.manifests,
             now=_utc_now() if is_folder else self._now(),
             today=self._now().date(),
             remove=lambda file: remove(file, s3=self._s3),

@@ -55,7 +55,7 @@ class TableDescription:
     tags: tuple[str, ...]  # keywords for searches
     columns: Mapping[str, str]  # description of each column, by its name, in order
     all_columns: frozenset[str]  # names of the columns of every schema of the table, past and present
-    sequences: Mapping[int, int | None]  # sequence number of each existing snapshot, by its id
+    sequences: Mapping[int, int]  # sequence number of each existing snapshot, by its id
     is_feature_table: bool  # whether its properties name a group
 
     @classmethod
@@ -86,6 +86,6 @@ class TableDescription:
             tags=tuple(tag for tag in properties.get("mlops.tags", "").split(",") if tag),
             columns={field["name"]: field.get("doc") or "" for field in schemas[metadata["current-schema-id"]]},
             all_columns=frozenset(field["name"] for fields in schemas.values() for field in fields),
-            sequences={each["snapshot-id"]: each.get("sequence-number") for each in metadata.get("snapshots") or ()},
+            sequences={each["snapshot-id"]: each.get("sequence-number", 0) for each in metadata.get("snapshots") or ()},
             is_feature_table=is_feature_table,
         )

@@ -1,7 +1,7 @@
-"""Periodic maintenance of a store: compaction, and removal of unreferenced files, old keys and tags of early training sets."""
+"""Periodic maintenance of a store: compaction, and removal of unreferenced files and old keys."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -9,20 +9,16 @@ from itertools import pairwise
 
 import pyarrow.compute as pc
 from pyiceberg.table import Table
-from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from mlops_runtime.contracts.features import LEDGER_DAYS
 from mlops_runtime.features.feature_group import INGEST_ID
 from mlops_runtime.features.ingest_ledger import ledger_place, lost_index
 from mlops_runtime.features.ledger_index import INDEX_FILES, of_rows
-from mlops_runtime.features.snapshot_tags import KEPT_TAGS, replaced_tags
 from mlops_runtime.features.source import DamagedFileError, IcebergRows, MissingFileError
-from mlops_runtime.features.table_commits import committed, steady
+from mlops_runtime.features.table_commits import steady
 from mlops_runtime.features.table_compaction import compact, is_due
 from mlops_runtime.features.table_description import FeatureTableError
 from mlops_runtime.features.table_files import TableFile, listed, listed_below, put, remove_halves, unnamed
-from mlops_runtime.features.table_pins import sequences
-from mlops_runtime.features.training_set_manifest import Manifests, pins
 
 # younger files may be needed by a running writer
 LITTER_AGE = timedelta(days=1)
@@ -38,13 +34,11 @@ class Maintained:
     compacted: int  # number of files merged
     removed: int  # number of removed files that no snapshot referenced and that were older than a day
     forgotten: int  # number of expired idempotency keys removed
-    tags: int  # number of dropped tags, whose training sets are read by sequence number
 
 
 def maintain_each(
     names: Iterable[str],
     load: Callable[[str], Table],
-    manifests: Manifests,
     *,
     now: datetime,
     today: date,
@@ -62,7 +56,7 @@ def maintain_each(
         try:
             table = load(name)
             with writing(table):
-                done.append(maintain(table, manifests, now=now, today=today, remove=remove, keeps_ledger=keeps_ledger))
+                done.append(maintain(table, now=now, today=today, remove=remove, keeps_ledger=keeps_ledger))
         except FeatureTableError as error:
             problems.append(str(error))
     if problems:
@@ -71,12 +65,11 @@ def maintain_each(
 
 
 def maintain(
-    table: Table, manifests: Manifests, *, now: datetime, today: date, remove: Callable[[str], None], keeps_ledger: bool
+    table: Table, *, now: datetime, today: date, remove: Callable[[str], None], keeps_ledger: bool
 ) -> Maintained:
     """Maintain a table. Idempotent.
 
     Args:
-        manifests: Manifests of training sets, which may need a tag.
         now: The time by the clock of the file storage.
         today: The day by the store's clock, which stamps ingests.
         remove: Removes a file.
@@ -84,13 +77,11 @@ def maintain(
     """
     compacted = compact(table, remove)
     _restore_index(table, today)
-    tags = _drop_tags(table, manifests)
     return Maintained(
         table=table.name()[-1],
         compacted=compacted,
         removed=_sweep(table, now, remove),
         forgotten=0 if keeps_ledger else _forget(table, now, remove),
-        tags=tags,
     )
 
 
@@ -152,34 +143,3 @@ def _followed(files: Iterable[TableFile], now: datetime) -> list[TableFile]:
 
 def _is_index(file: TableFile) -> bool:
     return file.uri.rpartition("/")[2].startswith(INDEX_FILES)
-
-
-def _drop_tags(table: Table, manifests: Manifests) -> int:
-    """Drop all but the newest tags of training sets, after recording the sequence numbers that early manifests lack."""
-    order = sequences(table)
-    own = {name: ref.snapshot_id for name, ref in table.metadata.refs.items() if name.startswith("ts-")}
-    going = replaced_tags(own, order, kept=KEPT_TAGS)
-    if not going:
-        return 0
-    _note(table, manifests, order)
-
-    def attempt(fresh: Table) -> int:
-        there = [name for name in going if name in fresh.metadata.refs]
-        if there:
-            with fresh.transaction() as transaction:
-                changes = ManageSnapshots(transaction)
-                for name in there:
-                    changes.remove_tag(name)
-                changes.commit()
-        return len(there)
-
-    return committed(table, attempt)
-
-
-def _note(table: Table, manifests: Manifests, order: Mapping[int, int]) -> None:
-    uuid = str(table.metadata.table_uuid)
-    for manifest_id in manifests.ids():
-        early = [each for each in pins(manifests.pinned(manifest_id)) if each.sequence is None]
-        for each in early:
-            if each.table_uuid == uuid and each.snapshot_id in order:
-                manifests.add_pin(manifest_id, each.table, order[each.snapshot_id])

@@ -49,7 +49,7 @@ def tag_snapshot(table: Table, snapshot_id: int, tag: str) -> None:
             return
         with fresh.transaction() as transaction:
             changes = ManageSnapshots(transaction)
-            # tags with an age belong to sets that have their sequence numbers
+            # only tags of training sets have an age; others stay
             aged = {
                 name: ref.snapshot_id for name, ref in fresh.metadata.refs.items() if ref.max_ref_age_ms is not None
             }
@@ -92,6 +92,7 @@ def pin(
         table=table.name()[-1],
         table_uuid=str(table.metadata.table_uuid),
         snapshot_id=snapshot_id,
+        sequence=sequences(table).get(snapshot_id, 0),
         schema_id=schema.schema_id,
         tag="" if tag is None else tag,
         columns=columns,
@@ -100,7 +101,6 @@ def pin(
         ttl_bound=None if meaning.ttl is None else meaning.ttl_bound,
         names=None if names is None else tuple(names),
         field_ids=tuple(schema.find_field(name).field_id for name in columns),
-        sequence=0 if snapshot is None else snapshot.sequence_number,
     )
 
 
@@ -148,7 +148,7 @@ def pinned_rows(
     scan = DataScan(
         table_metadata=metadata,
         io=table.io,
-        row_filter=row_condition(**bounds, where=_BELOW(INGEST_ID, f"{int(pinned.sequence or 0) + 1:019d}")),
+        row_filter=row_condition(**bounds, where=_BELOW(INGEST_ID, f"{pinned.sequence + 1:019d}")),
         selected_fields=tuple(columns),
     )
     return PinnedRows(scan=scan, schema=read_schema(then.select(*columns), table.properties))
@@ -159,8 +159,6 @@ def expiry_problem(table: Table, pinned: PinnedTable) -> str | None:
     if table.snapshot_by_id(pinned.snapshot_id) is not None:
         return None
     message = f"snapshot {pinned.snapshot_id} of table {pinned.table} (tag {pinned.tag}) has expired"
-    if pinned.sequence is None:
-        return f"{message}, and its sequence number is unknown"
     if pinned.schema_id not in table.schemas():
         return f"{message}, and schema {pinned.schema_id} of its columns was removed"
     return None

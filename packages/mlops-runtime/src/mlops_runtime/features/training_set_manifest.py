@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -218,17 +218,11 @@ class _Copy:
     uri: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Pin:
-    sequence: int
-
-
 class Manifests:
     """The manifests of a feature store.
 
-    Below one location: ``<id>.json``, ``<id>/copies/`` with the locations of copies of its files, ``<id>/pins/`` with sequence
-    numbers that an early manifest lacks, ``tombstones/<id>.json``, and ``erasures/<id>.json``, with ``<id>.done`` once the erasure
-    is complete. Nothing there is replaced.
+    Below one location: ``<id>.json``, ``<id>/copies/`` with the locations of copies of its files, ``tombstones/<id>.json``, and
+    ``erasures/<id>.json``, with ``<id>.done`` once the erasure is complete. Nothing there is replaced.
 
     Args:
         place: A folder, or an ``s3://`` prefix.
@@ -272,31 +266,6 @@ class Manifests:
                 f"manifest {manifest_id} in {self._objects} was changed: its content has the id {found}; {_RESTORE}"
             )
         return self._parsed(TrainingSetManifest, f"{manifest_id}.json", content)
-
-    def pinned(self, manifest_id: str) -> TrainingSetManifest:
-        """Read the manifest of an id, with the sequence numbers that were recorded for it later.
-
-        Raises:
-            ManifestError: As for ``read``.
-        """
-        manifest = self.read(manifest_id)
-        if all(each.sequence is not None for each in pins(manifest)):
-            return manifest
-        return replace(
-            manifest,
-            entities=None if manifest.entities is None else self._sequenced(manifest_id, manifest.entities),
-            features=tuple(self._sequenced(manifest_id, each) for each in manifest.features),
-        )
-
-    def add_pin(self, manifest_id: str, table: str, sequence: int) -> None:
-        """Record the sequence number of a table that the manifest lacks, before its tag is dropped."""
-        self._objects.put_once(f"{manifest_id}/pins/{table}.json", canonical_json(_Pin(sequence)))
-
-    def _sequenced(self, manifest_id: str, pinned: PinnedTable) -> PinnedTable:
-        if pinned.sequence is not None:
-            return pinned
-        found = self._document(_Pin, f"{manifest_id}/pins/{pinned.table}.json")
-        return pinned if found is None else replace(pinned, sequence=found.sequence)
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all manifests, in order."""

@@ -1,10 +1,8 @@
 """Training sets that used a table, one of its snapshots or one of its columns."""
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.features.table_description import FeatureTableError, TableDescription
 from mlops_runtime.features.training_set_manifest import Manifests, pins
 
@@ -33,7 +31,7 @@ def who_used(
     """Return the training sets that read a table, or the rows of one snapshot, or one column of it.
 
     A snapshot's rows are also in every later snapshot, by its sequence number: a training set that read one of these used them too,
-    even if both snapshots have expired. A training set whose sequence number is unknown is included.
+    even if both snapshots have expired.
 
     Raises:
         FeatureTableError: If the table never had the column, or the snapshot is in neither the table nor a manifest.
@@ -41,7 +39,7 @@ def who_used(
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         ids = manifests.ids()
-        read = dict(zip(ids, pool.map(manifests.pinned, ids), strict=True))
+        read = dict(zip(ids, pool.map(manifests.read, ids), strict=True))
     own = [(id_, p) for id_, m in read.items() for p in pins(m) if (p.table, p.table_uuid) == (table.name, table.uuid)]
     sequences = {**{p.snapshot_id: p.sequence for _, p in own}, **table.sequences}
     problems = []
@@ -64,13 +62,6 @@ def who_used(
         )
         for manifest_id, pinned in own
         if (column is None or column in (*pinned.columns, *pinned.entities))
-        and (snapshot is None or _holds(pinned, snapshot, sequences))
+        # tables only grow, in order of sequence numbers
+        and (snapshot is None or sequences[snapshot] <= pinned.sequence)
     )
-
-
-def _holds(pinned: PinnedTable, snapshot: int, sequences: Mapping[int, int | None]) -> bool:
-    """Return whether the pinned snapshot contains the rows of a snapshot: tables only grow, in order of sequence numbers."""
-    later, earlier = sequences[pinned.snapshot_id], sequences[snapshot]
-    if pinned.snapshot_id == snapshot or later is None:
-        return True
-    return earlier is None or earlier <= later

@@ -123,6 +123,7 @@ def _manifest(plan: EvaluationPlan, train_rows: Any, holdout_rows: Any) -> Train
         table="rehearsal",
         table_uuid="",
         snapshot_id=0,
+        sequence=0,
         schema_id=0,
         tag="",
         columns=tuple(train_rows.column_names),

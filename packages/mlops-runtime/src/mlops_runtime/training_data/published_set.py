@@ -207,6 +207,7 @@ def _manifest(
         table="",
         table_uuid="",
         snapshot_id=0,
+        sequence=0,
         schema_id=0,
         tag="",
         columns=tuple(train.column_names),
