@@ -96,6 +96,7 @@ def fill(cloud: Cloud, rows: int) -> None:
             endpoint=endpoint, config="", model="", model_package_arn="", model_sha256="", artifact_uri="",
             baseline_uri="s3://artifacts/baseline.json", baseline_sha256=content_hash(made), evaluation_uri="",
             training_set_id="benchmark", spec_sha256="", spec_uri="", execution="", since="2017-08-01T00:00:00Z",
+            artifact_sha256="a" * 64, container_sha256="c" * 64,
         )  # fmt: skip
         row = {"endpoint": {"S": endpoint}, "live": {"S": canonical_json(live).decode()}}
         dynamodb.put_item(TableName="rollout", Item=row)

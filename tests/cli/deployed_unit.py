@@ -119,6 +119,8 @@ class DeployedUnit:
             spec_uri="s3://a/specs/one.json",
             execution="earlier",
             since="2017-07-01T00:00:00Z",
+            artifact_sha256="a" * 64,
+            container_sha256="c" * 64,
         )
 
     def serve(

@@ -31,6 +31,7 @@ LIVE = LivePointer(
     endpoint="demand-forecast", config="c", model="m", model_package_arn="arn:p/1", model_sha256="s", artifact_uri="s3://a",
     baseline_uri="s3://artifacts/baseline.json", baseline_sha256=content_hash(BASELINE), evaluation_uri="s3://e",
     training_set_id="set-1", spec_sha256="x", spec_uri="s3://x", execution="arn:e", since="2017-08-07T09:00:00Z",
+    artifact_sha256="a" * 64, container_sha256="c" * 64,
 )  # fmt: skip
 
 

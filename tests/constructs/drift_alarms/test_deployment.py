@@ -329,6 +329,8 @@ def test_a_baseline_that_is_gone_is_told_and_rings(deployed: Deployed, wait_for:
         spec_uri="s3://bucket/spec.json",
         execution="e",
         since=f"{now - timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}",
+        artifact_sha256="a" * 64,
+        container_sha256="c" * 64,
     )
     item = {"endpoint": {"S": ENDPOINT}, "live": {"S": canonical_json(live).decode()}}
     deployed.cloud.client("dynamodb").put_item(TableName=deployed.outputs["Table"], Item=item)

@@ -214,6 +214,7 @@ def _roll_out(fleet: Fleet) -> None:
         artifact_uri="s3://a/model.tar.gz", baseline_uri="s3://a/b.json", baseline_sha256="8" * 64,
         evaluation_uri="s3://a/e.json", training_set_id="c" * 64, spec_sha256="d" * 64, spec_uri="s3://a/s.json",
         execution="x", since="2017-07-01T00:00:00Z",
+        artifact_sha256="a" * 64, container_sha256="c" * 64,
     )  # fmt: skip
     for sequence, outcome in enumerate((Outcome.ROLLED_BACK, Outcome.REJECTED), 1):
         lock(dynamodb, outputs["Rollouts"], execution)

@@ -136,6 +136,7 @@ class Native:
             baseline_uri=f"s3://{outputs['Artifacts']}/{key}", baseline_sha256=content_hash(baseline),
             evaluation_uri="s3://e", training_set_id="set-1", spec_sha256="x", spec_uri="s3://x", execution="arn:e",
             since="2017-08-07T00:10:00Z",
+            artifact_sha256="a" * 64, container_sha256="c" * 64,
         )  # fmt: skip
         row = {"endpoint": {"S": ENDPOINT}, "live": {"S": canonical_json(live).decode()}}
         self.plane.cloud.client("dynamodb").put_item(TableName=outputs["Table"], Item=row)

@@ -69,6 +69,7 @@ LIVE = LivePointer(
     endpoint=ENDPOINT, config="live", model="live", model_package_arn="p", model_sha256="b", artifact_uri="a",
     baseline_uri="b", baseline_sha256="8" * 64, evaluation_uri="e", training_set_id="t", spec_sha256="s", spec_uri=SPEC_URI,
     execution="x", since="2017-08-08T11:00:00Z",
+    artifact_sha256="a" * 64, container_sha256="c" * 64,
 )  # fmt: skip
 
 

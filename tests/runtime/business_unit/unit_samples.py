@@ -23,6 +23,8 @@ LIVE = LivePointer(
     spec_uri="s3://a/specs/demand-forecast/one.json",
     execution="x",
     since="2017-08-08T11:00:00Z",
+    artifact_sha256="a" * 64,
+    container_sha256="c" * 64,
 )
 RECORD = AuditRecord(
     endpoint="demand-forecast", sequence=4, previous="0", outcome=Outcome.PROMOTED, reason="better", execution="x",

@@ -163,6 +163,8 @@ def test_outcomes_are_what_auditors_search_for() -> None:
         ),
         (DeployRequest, {"requested_at": ...}, "$.requested_at is missing"),
         (LivePointer, {"model_sha256": ...}, "$.model_sha256 is missing"),
+        (LivePointer, {"artifact_sha256": ...}, "$.artifact_sha256 is missing"),
+        (LivePointer, {"container_sha256": ...}, "$.container_sha256 is missing"),
         (LivePointer, {"previous": 3}, "$.previous must be a string, got 3"),
         (AuditRecord, {"sequence": -0.5}, "$.sequence must be an integer, got -0.5"),
         (

@@ -210,6 +210,7 @@ def job(cloud, models, tmp_path_factory) -> Job:
         artifact_uri=f"s3://{ARTIFACTS}/models/model.tar.gz", baseline_uri=f"s3://{ARTIFACTS}/evaluations/{ENDPOINT}/1/baseline.json",
         baseline_sha256=content_hash(baseline), evaluation_uri="s3://e", training_set_id="set-1", spec_sha256="x",
         spec_uri="s3://x", execution="arn:e", since=SINCE, artifact_sha256=hashlib.sha256(archive.read_bytes()).hexdigest(),
+        container_sha256="c" * 64,
     )  # fmt: skip
     made.dynamodb.put_item(
         TableName=TABLE, Item={"endpoint": {"S": ENDPOINT}, "live": {"S": canonical_json(live).decode()}}
@@ -400,6 +401,7 @@ def watched(cloud: Any, tmp_path: Any, request: Any) -> Any:
         artifact_uri="s3://a", baseline_uri=f"s3://{bucket}/evaluations/baseline.json", baseline_sha256=content_hash(baseline),
         evaluation_uri="s3://e", training_set_id=baseline.training_set_id, spec_sha256="x", spec_uri="s3://x",
         execution="arn:e", since=SINCE,
+        artifact_sha256="a" * 64, container_sha256="c" * 64,
     )  # fmt: skip
     dynamodb.put_item(TableName=table, Item={"endpoint": {"S": endpoint}, "live": {"S": canonical_json(live).decode()}})
     spec = MonitorSpec(merge_hours=0, minimum_labels=50, minimum_rows=50, quality_limits={limited: 0.5})

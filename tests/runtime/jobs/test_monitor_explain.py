@@ -50,6 +50,7 @@ def put_live(models, s3, tmp_path):
             spec_uri="",
             execution="",
             since=SINCE,
+            container_sha256="c" * 64,
             artifact_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         )
 

@@ -439,6 +439,8 @@ def _promote(place: Any, package: str) -> None:
     row = RolloutTable(place.dynamodb, "promotions", GROUP)
     place.dynamodb.put_item(TableName="promotions", Item={"endpoint": {"S": GROUP}, "owner": {"S": "e"}})
     names = ("artifact_uri", "baseline_uri", "baseline_sha256", "evaluation_uri", "training_set_id", "spec_sha256")
-    unused: dict[str, Any] = dict.fromkeys((*names, "spec_uri", "config", "model", "execution"), "x")
+    unused: dict[str, Any] = dict.fromkeys(
+        (*names, "spec_uri", "artifact_sha256", "container_sha256", "config", "model", "execution"), "x"
+    )
     pointer = LivePointer(endpoint=GROUP, model_package_arn=package, model_sha256="b" * 64, since=at(3), **unused)
     assert row.move_head(row.read(), record, content_hash(record), pointer, "e")

@@ -55,7 +55,9 @@ def row(last: AuditRecord | None, live: int | None) -> LockRow:
 def pointer_to(number: int) -> LivePointer:
     """What is live."""
     names = ("artifact_uri", "baseline_uri", "baseline_sha256", "evaluation_uri", "training_set_id", "spec_sha256")
-    unused: dict[str, Any] = dict.fromkeys((*names, "spec_uri", "config", "model"), "x")
+    unused: dict[str, Any] = dict.fromkeys(
+        (*names, "spec_uri", "artifact_sha256", "container_sha256", "config", "model"), "x"
+    )
     return LivePointer(
         endpoint="demand-forecast",
         model_package_arn=f"{PREFIX}{number}",

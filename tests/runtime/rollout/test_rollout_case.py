@@ -31,6 +31,8 @@ POINTER = LivePointer(
     spec_uri="u",
     execution="x",
     since="2017-08-01T09:00:00Z",
+    artifact_sha256="a" * 64,
+    container_sha256="c" * 64,
 )
 
 

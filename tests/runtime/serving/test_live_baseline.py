@@ -45,6 +45,8 @@ LIVE = LivePointer(
     spec_uri="s3://b/spec.json",
     execution="e",
     since="2017-08-07T00:00:00Z",
+    artifact_sha256="a" * 64,
+    container_sha256="c" * 64,
 )
 
 

@@ -93,6 +93,8 @@ def tracked_pipeline(uri: str, password: MlflowPassword | None = None) -> Iterat
             spec_uri="s3://artifacts/spec.json",
             execution="e",
             since="2017-08-07T00:00:00Z",
+            artifact_sha256="a" * 64,
+            container_sha256="c" * 64,
         )
         item = {"endpoint": {"S": PIPELINE}, "live": {"S": canonical_json(live).decode()}}
         dynamodb.put_item(TableName="rollout", Item=item)

@@ -31,6 +31,8 @@ LIVE = LivePointer(
     spec_uri="",
     execution="",
     since="2017-08-01T00:00:00Z",
+    artifact_sha256="a" * 64,
+    container_sha256="c" * 64,
 )
 EVIDENCE = Evidence(
     live=LIVE,

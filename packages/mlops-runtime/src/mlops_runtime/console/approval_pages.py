@@ -150,7 +150,7 @@ def _is_same(call: Call, entry: EndpointEntry, review: Review) -> bool | None:
     live, archive = from_json(LivePointer, row.live), review.metadata.get("artifact_sha256")
     if live.model_package_arn == review.arn:
         return False
-    return None if None in (live.artifact_sha256, archive) else live.artifact_sha256 == archive
+    return None if archive is None else live.artifact_sha256 == archive
 
 
 def approve(call: Call) -> Decided:

@@ -155,8 +155,10 @@ class LivePointer:
     config: str
     model: str
     model_package_arn: str
+    container_sha256: str
     model_sha256: str
     artifact_uri: str
+    artifact_sha256: str
     baseline_uri: str
     baseline_sha256: str
     evaluation_uri: str
@@ -169,8 +171,6 @@ class LivePointer:
     kept: tuple[str, ...] | None = None
     probation_until: str | None = None
     previous_package: str | None = None
-    artifact_sha256: str | None = None
-    container_sha256: str | None = None
     image: str | None = None
     flavor: Flavor | None = None
     trained_until: str | None = None
