@@ -36,10 +36,7 @@ if TYPE_CHECKING:
     from mlops_constructs.eks_inference.eks_tenant import IEksTenant
     from mlops_constructs.eks_inference.service_metrics import SlotMetricOptions
     from mlops_constructs.feature_store import (
-        Entity,
-        Feature,
         FeatureAccess,
-        FeatureGroup,
         FeatureIngest,
         FeatureService,
         FeatureStore,
@@ -130,6 +127,7 @@ if TYPE_CHECKING:
         VariantSpec,
     )
     from mlops_runtime.eks.kubernetes_objects import Ref
+    from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
     from mlops_runtime.features.group_join import GroupJoin
     from mlops_runtime.monitor.spec import MonitorSpec
 

@@ -1,19 +1,14 @@
 """The training script of examples/own_model passes the gate of its pipeline."""
 
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 from examples.own_model.export import visits
 from examples.own_model.stack import HERE
 
-from mlops_runtime.contracts.model import GateVerdict
-from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SignaturePlan
-from mlops_runtime.image.requirements_lock import RequirementsLock
-from mlops_runtime.jobs.pipeline_rehearsal import Rehearsal, rehearse
-from mlops_runtime.serving.model_source import ModelEnvironment
+from mlops_constructs import EvaluationPlan, GateSpec
+from mlops_runtime.testing import GateVerdict, Rehearsal, SignaturePlan, rehearse, this_environment
 
-LOCK = RequirementsLock.parsed((HERE / "requirements.lock").read_bytes())
 PLAN = EvaluationPlan(label="progression", metric="mae", block="clinic", baselines=("mean",), timestamp="visited")
 
 
@@ -28,9 +23,7 @@ def rehearsed(folder: Path, *, code: Path = HERE / "training") -> Rehearsal:
         evaluation=PLAN,
         gate=GateSpec(metric="mae"),
         folder=folder,
-        environment=ModelEnvironment(
-            python=Path(sys.executable), requirements_sha256=LOCK.sha256, trusts=("data", "code", "pickle")
-        ),
+        environment=this_environment(HERE / "requirements.lock", trust=("data", "code", "pickle")),
         signature=SignaturePlan(label="progression", without=("visited", "mean")),
     )
 

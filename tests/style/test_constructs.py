@@ -258,6 +258,24 @@ def test_stacks_of_examples_import_from_one_module() -> None:
     assert wrong == []
 
 
+def test_generated_projects_import_public_modules() -> None:
+    """A project of ``mlops new`` names objects by ``mlops_constructs``, its tests by modules for tests."""
+    templates = ROOT / "packages" / "mlops-cli" / "src" / "mlops_cli" / "templates"
+    imported = re.compile(r"(?:from|import) (mlops_\w+[\w.]*)")
+    found = {
+        (path.parent.name == "tests", module)
+        for path in templates.rglob("*.jinja")
+        for module in imported.findall(path.read_text())
+    }
+
+    assert sorted(found) == [
+        (False, "mlops_constructs"),
+        (False, "mlops_constructs.compliance.harness"),
+        (True, "mlops_constructs.testing"),
+        (True, "mlops_runtime.testing"),
+    ]
+
+
 def test_the_import_collects_no_garbage() -> None:
     """Garbage collection is off during the import, which it would double, and on again afterwards."""
     code = (

@@ -391,11 +391,10 @@ def _made_of(model: ModelAnswers) -> dict[str, bytes]:
     from mlops_runtime.training_data.sample_rows import sample_splits
 
     schema = model.schema
-    kinds = {"number": "number", "chance": "probability", "classes": "classes"}
     with tempfile.TemporaryDirectory() as folder:
         rows = sample_splits(schema, Path(folder)).train
     inputs = tuple(column.name for column in schema.inputs)
-    plan = SignaturePlan(label=schema.label, kind=kinds[schema.label_kind], inputs=inputs)  # type: ignore[arg-type] # of it
+    plan = SignaturePlan(label=schema.label, kind=schema.prediction_kind, inputs=inputs)
     signature = signature_of(rows, plan)
     kept = _GOLDEN_ROWS // max(sum(column.type == "category" for column in signature.inputs), 1) - 1
     shown = replace(

@@ -126,6 +126,11 @@ class TableSchema:
         others = (*self.entities, self.key, self.time, self.label)
         return tuple(dict.fromkeys([column.name for column in self.inputs] + [name for name in others if name]))
 
+    @property
+    def prediction_kind(self) -> Literal["number", "probability", "classes"]:
+        """Meaning of a prediction, as a model's signature names it."""
+        return "probability" if self.label_kind == "chance" else self.label_kind
+
 
 def read_schema(
     path: Path,
