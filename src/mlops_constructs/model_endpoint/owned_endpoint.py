@@ -162,12 +162,12 @@ class CloudFormationEndpoint(Construct):
         requests = render_scaling(self._spec)
         for target in requests["targets"]:
             resource = target["ResourceId"]
-            own = {key: [r for r in requests[key] if r["ResourceId"] == resource] for key in ("policies", "schedules")}
+            schedules = [schedule for schedule in requests["schedules"] if schedule["ResourceId"] == resource]
             wakes = [wake for wake in requests["wake"] if wake["policy"]["ResourceId"] == resource]
             variant = Construct(self, str(resource).rpartition("/")[2])
-            made = _define_target(variant, target, own["schedules"])
+            made = _define_target(variant, target, schedules)
             made.node.add_dependency(self._endpoint)
-            for policy in own["policies"]:
+            for policy in (each for each in requests["policies"] if each["ResourceId"] == resource):
                 _define_policy(variant, "Following", made, policy)
             for wake in wakes:
                 waking = _define_policy(variant, "Waking", made, wake["policy"])

@@ -24,7 +24,7 @@ from tests.runtime.eks.slots import (
 )
 from tests.runtime.rollout.test_rollout_progress import Machine
 
-from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, RolloutSpec
 from mlops_runtime.contracts.serving import SLOTS, GoldenSpec
 from mlops_runtime.eks.live_slots import serving, taken_back
@@ -157,10 +157,11 @@ def test_what_an_execution_has_left_running_is_named() -> None:
 def test_a_slot_that_was_left_running_counts_from_when_it_gets_no_call() -> None:
     """Minutes with calls of a dead execution's candidate do not count."""
     left = plan(slots(100, state("blue", BLUE), state("green", GREEN)))
-    at = datetime.fromisoformat(str(left.verdict["not_before"]))
+    at = datetime.fromisoformat(str(left.verdict.not_before))
     assert timedelta(minutes=1) < at - datetime.fromisoformat(left.started) <= timedelta(minutes=2)
     assert at.second == 0
-    assert "not_before" not in plan(slots(100, state("blue", BLUE), state("green", GREEN, desired=0, ready=0))).verdict
+    empty = plan(slots(100, state("blue", BLUE), state("green", GREEN, desired=0, ready=0)))
+    assert "not_before" not in empty.as_dict()["verdict"]
 
 
 # plans
@@ -186,8 +187,8 @@ def test_a_candidate_gets_the_slot_without_traffic() -> None:
     assert made.watched == (*names, "unit", "g")
     assert made.alarm_names == names
     requested = made.verdict
-    assert (requested["fleet"], requested["new"]["calls"]["dimensions"]) == (NEW, fleet_dimensions("green"))
-    assert requested["old"]["calls"]["dimensions"] == fleet_dimensions("blue")
+    assert (requested.fleet, requested.new.calls.dimensions) == (NEW, fleet_dimensions("green"))
+    assert requested.old.calls.dimensions == fleet_dimensions("blue")
     version = made.eks.version
     assert (version.config, version.package, version.image) == (NEW, CHALLENGER, VERSION.image)
     assert version.environment == {"OMP_NUM_THREADS": "1", "MLOPS_MODEL_SHA256": "c" * 64}
@@ -197,7 +198,7 @@ def test_a_candidate_gets_the_slot_without_traffic() -> None:
 def test_who_follows_a_rollout_finds_where_both_slots_are_timed() -> None:
     """The execution's history has the plan as JSON."""
     made = plan()
-    found = Machine().planned(dict(to_dict(made))).progress()
+    found = Machine().planned(made.as_dict()).progress()
     assert found.slot_times == {"new": slot_fleet(EKS, "green").latency, "old": slot_fleet(EKS, "blue").latency}
     assert found.started == made.started
 
@@ -280,11 +281,12 @@ def test_a_new_model_goes_on_probation() -> None:
     made = plan(spec=spec)
     assert (made.probation, made.live.slot) == (3600, made.eks.slot)
     assert made.probation_alarm["AlarmName"] == f"{SPEC.endpoint}-probation-errors"
-    groups = made.probation_share["old"]["calls"]["dimensions"]["TargetGroup"]
+    groups = made.probation_share.old.calls.dimensions["TargetGroup"]
     assert made.eks.live_slot in groups
-    assert made.probation_share["serves_since"] == pointer(BLUE, CHAMPION).since
+    assert made.probation_share.serves_since == pointer(BLUE, CHAMPION).since
     changed = plan(asked=request("spec", None), package=CHAMPION, spec=replace(spec, eks=with_eks(maximum=7).eks))
-    assert (changed.probation, changed.probation_alarm, changed.probation_share) == (0, {}, {})
+    document = changed.as_dict()
+    assert (changed.probation, document["probation_alarm"], document["probation_share"]) == (0, {}, {})
     assert changed.live.slot == changed.eks.slot
 
 
@@ -292,7 +294,7 @@ def test_a_model_that_answered_golden_requests_remembers_where_its_answers_are()
     """They are checked until its probation ends."""
     golden = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
     made = plan(spec=replace(SPEC, rollout=replace(SPEC.rollout, golden=golden)))
-    assert made.live.rehearsed == made.rehearsal["answers"]
+    assert made.live.rehearsed == made.rehearsal.answers
 
 
 def test_what_comes_to_serve_remembers_the_package_before() -> None:

@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from tests.campaign.deploy import SPEC
 
+from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.serving import AsynchronousSpec, GoldenSpec
 from mlops_runtime.rollout.rehearsed_answers import RehearsedAnswers, golden_repeat
 
@@ -39,10 +40,10 @@ def test_fails_when_the_bucket_is_gone(answers: RehearsedAnswers) -> None:
 def test_an_endpoint_that_answers_no_call_is_not_asked_again() -> None:
     """Covers an asynchronous endpoint, and one without golden requests."""
     golden = replace(SPEC, rollout=replace(SPEC.rollout, golden=GOLDEN))
-    assert golden_repeat(golden, "fleet") == {
+    assert to_dict(golden_repeat(golden, "fleet")) == {
         "golden": {"uri": GOLDEN.uri, "sha256": GOLDEN.sha256},
         "answers": f"rehearsals/{SPEC.endpoint}/fleet.json",
     }
-    assert golden_repeat(SPEC, "fleet") == {}
+    assert golden_repeat(SPEC, "fleet") is None
     queued = replace(golden, asynchronous=AsynchronousSpec(output="s3://o/o", failures="s3://o/f"))
-    assert golden_repeat(queued, "fleet") == {}
+    assert golden_repeat(queued, "fleet") is None

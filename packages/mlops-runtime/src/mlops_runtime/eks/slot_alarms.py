@@ -5,7 +5,7 @@ See: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-ba
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import EksSpec
@@ -14,6 +14,14 @@ from mlops_runtime.rollout.evidence_requests import tolerated_share
 from mlops_runtime.rollout.fleet_alarms import BREACH, FleetAlarms
 from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics
 from mlops_runtime.rollout.probation_share import ShareRequest
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch.type_defs import (
+        DimensionTypeDef,
+        MetricDataQueryTypeDef,
+        MetricTypeDef,
+        PutMetricAlarmInputTypeDef,
+    )
 
 NAMESPACE = "AWS/ApplicationELB"
 # unlike `RequestCount`, which also counts requests without a response
@@ -28,10 +36,8 @@ _CALLS = "RequestCount"
 _SECOND = 1000.0  # in milliseconds
 _MINUTE = 60
 
-Request = dict[str, Any]
 
-
-def dimensions(eks: EksSpec, slot: str) -> list[Request]:
+def dimensions(eks: EksSpec, slot: str) -> "list[DimensionTypeDef]":
     """Return the dimensions of a slot's metrics: load balancer and target group.
 
     Example:
@@ -117,7 +123,7 @@ class SlotAlarms(FleetAlarms):
     slot: str  # the candidate's slot
     live_slot: str  # the slot to compare with
 
-    def _dead_metrics(self) -> tuple[list[Request], str, str]:
+    def _dead_metrics(self) -> "tuple[list[MetricDataQueryTypeDef], str, str]":
         slots = {"new": self.slot, "old": self.live_slot}
         counts = (("n", self.slot), ("m", self.live_slot))
         metrics = [self._metric_of(name, _CALLS, slot, "Sum", period=_MINUTE) for name, slot in counts]
@@ -128,10 +134,11 @@ class SlotAlarms(FleetAlarms):
             totals.append(f"({_total(names)})")
         return metrics, totals[0], totals[1]
 
-    def _errors(self, count: int) -> Request:
+    def _errors(self, count: int) -> "PutMetricAlarmInputTypeDef":
         rollout = self.spec.rollout
         metrics = [self._metric_of(name, metric, self.slot, "Sum") for name, metric in _ERRORS.items()]
         return {
+            **self._common("errors"),
             **BREACH,
             "AlarmDescription": self._description(f"more than {count} errors in {rollout.alarm_period} s"),
             "Metrics": [
@@ -141,7 +148,7 @@ class SlotAlarms(FleetAlarms):
             "Threshold": float(count),
         }
 
-    def _latency(self, milliseconds: int) -> Request:
+    def _latency(self, milliseconds: int) -> "PutMetricAlarmInputTypeDef":
         return {
             **self._slow(f"the target's response time above {milliseconds} ms"),
             **self._in_slot(_LATENCY, self.slot),
@@ -151,10 +158,15 @@ class SlotAlarms(FleetAlarms):
     def _description(self, what: str) -> str:
         return f"slot {self.slot} with {self.config}: {what}; the Deploy machine restores the weights"
 
-    def _in_slot(self, metric: str, slot: str) -> Request:
+    def _in_slot(self, metric: str, slot: str) -> "MetricTypeDef":
         return {"Namespace": NAMESPACE, "MetricName": metric, "Dimensions": dimensions(eks_of(self.spec), slot)}
 
-    def _metric_of(self, name: str, metric: str, slot: str, statistic: str, *, period: int | None = None) -> Request:
+    def _metric_of(
+        self, name: str, metric: str, slot: str, statistic: str, *, period: int | None = None
+    ) -> "MetricDataQueryTypeDef":
         seconds = self.spec.rollout.alarm_period if period is None else period
-        stat = {"Metric": self._in_slot(metric, slot), "Period": seconds, "Stat": statistic}
-        return {"Id": name, "MetricStat": stat, "ReturnData": False}
+        return {
+            "Id": name,
+            "MetricStat": {"Metric": self._in_slot(metric, slot), "Period": seconds, "Stat": statistic},
+            "ReturnData": False,
+        }

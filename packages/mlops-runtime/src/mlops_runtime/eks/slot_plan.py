@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import LivePointer, RolloutSpec, ServingSpec
-from mlops_runtime.contracts.serving import EksSpec, SlotVersion
+from mlops_runtime.contracts.serving import EksSpec, GoldenSpec, SlotVersion
 from mlops_runtime.eks.live_slots import ALL, Slots, Weights, all_to, other, taken_back
 from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.slot_alarms import SlotAlarms, slot_fleet, slot_share
 from mlops_runtime.eks.slot_limits import version_problems
 from mlops_runtime.registry.model_package import RegisteredPackage, container_environment
-from mlops_runtime.rollout.deploy_plan import Plan, RefusedError, Request
+from mlops_runtime.rollout.deploy_plan import Plan, RefusedError
 from mlops_runtime.rollout.evidence_requests import verdict_request
+from mlops_runtime.rollout.plan_requests import REQUEST, PlanPart
 from mlops_runtime.rollout.probation_alarm import alarm_request
-from mlops_runtime.rollout.rehearsed_answers import answers_key, golden_repeat
+from mlops_runtime.rollout.rehearsed_answers import GoldenRepeat, answers_key, golden_repeat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,23 @@ class SlotTraffic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlotRehearsal(PlanPart):
+    """Request to send the golden requests to the candidate's slot before it gets traffic."""
+
+    golden: GoldenSpec
+    answers: str  # key of the answers
+    slot: str
+    live_slot: str | None  # slot whose answers are compared. `None` for none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotRepeat(GoldenRepeat):
+    """Request to send the golden requests again while the candidate's slot serves."""
+
+    slot: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlotPlan(Plan):
     """A plan for two slots on EKS.
 
@@ -51,8 +68,8 @@ class SlotPlan(Plan):
     """
 
     eks: SlotTraffic
-    rehearsal: Request = field(default_factory=dict)
-    again: Request = field(default_factory=dict)
+    rehearsal: SlotRehearsal | None = field(default=None, metadata=REQUEST)
+    again: SlotRepeat | None = field(default=None, metadata=REQUEST)
     golden_sha256: str | None = None
 
 
@@ -178,14 +195,16 @@ def on_slots(
     return replace(
         plan,
         live=replace(live, slot=slot),
-        probation_alarm=alarm_request(spec, execution, share.before) if plan.probation else {},
-        probation_share=dict(to_dict(share)) if plan.probation else {},
+        probation_alarm=alarm_request(spec, execution, share.before) if plan.probation else None,
+        probation_share=share if plan.probation else None,
         alarms=tuple(alarms.requests()) if is_watched else (),
         alarm_names=names,
         watched=(*names, *spec.rollout.alarms, *eks.alarms.get(slot, ())) if is_watched else (),
-        verdict=dict(to_dict(replace(request, not_before=reused))) if is_watched else {},
+        verdict=replace(request, not_before=reused) if is_watched else None,
         rehearsal=_rehearsal(spec, live.config, slot=slot, live_slot=other(slot) if is_watched else None),
-        again={**again, "slot": slot} if is_watched and again else {},
+        again=None
+        if again is None or not is_watched
+        else SlotRepeat(golden=again.golden, answers=again.answers, slot=slot),
         eks=replace(
             plan.eks,
             steps=tuple(weights(slot, share) for share in ((ALL,) if is_first else shares(spec.rollout))),
@@ -206,12 +225,12 @@ def _after_drained(started: str) -> str:
     return at.replace(second=0, microsecond=0).isoformat()
 
 
-def _rehearsal(spec: ServingSpec, config: str, *, slot: str, live_slot: str | None) -> dict[str, object]:
+def _rehearsal(spec: ServingSpec, config: str, *, slot: str, live_slot: str | None) -> SlotRehearsal | None:
     """Return the golden requests for the slot before it gets traffic; in a rollback, the other slot is not a baseline."""
     if spec.rollout.golden is None:
-        return {}
+        return None
     answers = answers_key(spec.endpoint, config)
-    return {"golden": to_dict(spec.rollout.golden), "answers": answers, "slot": slot, "live_slot": live_slot}
+    return SlotRehearsal(golden=spec.rollout.golden, answers=answers, slot=slot, live_slot=live_slot)
 
 
 def slot_version(spec: ServingSpec, *, package: RegisteredPackage, config: str, spec_sha256: str) -> SlotVersion:

@@ -8,22 +8,20 @@ is recorded as live. See docs/adr/0012-recovery.md.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, DiedExecution, LivePointer, ServingSpec
 from mlops_runtime.registry.model_package import PackageError
 from mlops_runtime.rollout.deploy_plan import (
     Facts,
     RefusedError,
-    Request,
     SageMakerPlan,
     live_pointer,
     look_seconds,
     poll_seconds,
 )
-from mlops_runtime.rollout.evidence_requests import bodies_request, sagemaker_verdict
+from mlops_runtime.rollout.evidence_requests import VerdictRequest, bodies_request, sagemaker_verdict
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.fleet_alarms import fleet_stem
-from mlops_runtime.rollout.fleet_capacity import no_scaling, render_scaling
+from mlops_runtime.rollout.fleet_capacity import Scaling, no_scaling, render_scaling
 from mlops_runtime.rollout.live_fleet import Version
 from mlops_runtime.rollout.permission import approved, desired
 from mlops_runtime.rollout.probation_alarm import alarm_request
@@ -86,7 +84,7 @@ def recovered(blank: SageMakerPlan, request: DeployRequest, facts: Facts, now: d
     return _adopt(blank, left, case)
 
 
-def resumed_scaling(request: DeployRequest, facts: Facts) -> dict[str, list[object]]:
+def resumed_scaling(request: DeployRequest, facts: Facts) -> Scaling:
     """Return the scaling requests of a plan without other changes: an execution may have died after it removed the scaling."""
     if request.died is None or facts.spec is None or facts.serving is None or facts.spec.scaling is None:
         return no_scaling()
@@ -127,7 +125,7 @@ def _common(blank: SageMakerPlan, left: _Left) -> SageMakerPlan:
         model_name=left.version.model,
         previous_config=None if back is None else back.config,
         previous_model=None if back is None else back.model,
-        revert_endpoint={} if back is None else render_revert(spec, config=back.config, live=back.variants),
+        revert_endpoint=None if back is None else render_revert(spec, config=back.config, live=back.variants),
         poll_seconds=poll_seconds(spec.rollout.maximum),
         look_seconds=look_seconds(spec.rollout.maximum),
         scaling=planned_scaling(spec, left.facts),
@@ -153,23 +151,20 @@ def _adopt(blank: SageMakerPlan, left: _Left, case: Case) -> SageMakerPlan:
         watched=(*left.alarms, *rollout.alarms) if is_judged else (),
         min_invocations=rollout.min_invocations if is_judged and is_new else 0,
         probation=(rollout.probation or 0) if is_new else 0,
-        probation_alarm=alarm_request(left.spec, left.died.execution, share.before) if has_probation else {},
-        probation_share=dict(to_dict(share)) if has_probation else {},
-        verdict=_verdict(left) if is_judged else {},
-        bodies=bodies_request(left.spec, since=left.died.started) if is_judged else {},
-        again=golden_repeat(left.spec, left.version.config) if is_judged and is_new else {},
+        probation_alarm=alarm_request(left.spec, left.died.execution, share.before) if has_probation else None,
+        probation_share=share if has_probation else None,
+        verdict=_verdict(left) if is_judged else None,
+        bodies=bodies_request(left.spec, since=left.died.started) if is_judged else None,
+        again=golden_repeat(left.spec, left.version.config) if is_judged and is_new else None,
         expired=tuple(config for config in case.follows.expired if config != left.version.config),
         live=_pointer(left, case),
     )
 
 
-def _verdict(left: _Left) -> Request:
+def _verdict(left: _Left) -> VerdictRequest | None:
     if left.back is None or left.spec.serverless is not None:
-        return {}
-    since = left.died.started
-    return dict(
-        to_dict(sagemaker_verdict(left.spec, config=left.version.config, previous=left.back.config, since=since))
-    )
+        return None
+    return sagemaker_verdict(left.spec, config=left.version.config, previous=left.back.config, since=left.died.started)
 
 
 def _pointer(left: _Left, case: Case) -> LivePointer:

@@ -4,19 +4,33 @@ See ``slot_plan`` for the plan between two slots.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from mlops_runtime.contracts import from_json, to_dict
+from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model import ModelPackageSpec
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, ServingSpec
 from mlops_runtime.eks.live_slots import Slots
-from mlops_runtime.rollout.fleet_capacity import no_scaling
+from mlops_runtime.rollout.evidence_requests import BodiesRequest, VerdictRequest
+from mlops_runtime.rollout.fleet_alarms import StopRequest
+from mlops_runtime.rollout.fleet_capacity import Scaling, no_scaling
 from mlops_runtime.rollout.instance_quota import Quotas
 from mlops_runtime.rollout.live_fleet import Leftovers, Serving, Version
 from mlops_runtime.rollout.live_history import Counts
+from mlops_runtime.rollout.plan_requests import REQUEST, PlanPart, RehearsalRequest, ShadowRequest, SyntheticRequest
 from mlops_runtime.rollout.planned_bake import Traffic
+from mlops_runtime.rollout.probation_share import ShareRequest
+from mlops_runtime.rollout.rehearsed_answers import GoldenRepeat
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch.type_defs import PutMetricAlarmInputTypeDef
+    from mypy_boto3_sagemaker.type_defs import (
+        CreateEndpointConfigInputTypeDef,
+        CreateEndpointInputTypeDef,
+        CreateModelInputTypeDef,
+        UpdateEndpointInputTypeDef,
+    )
 
 POLL_SECONDS = 30
 # an execution's history has at most 25,000 events, and the longest rollout takes eight hours
@@ -24,16 +38,14 @@ POLL_SECONDS = 30
 # a poll that compares fleets takes 23 events; polls that only wait for an end have three loops, so they run half as often
 _POLLS, _LOOKS = 495, 248
 
-Request = Mapping[str, object]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(PlanPart):
     """Plan of the Deploy machine, for any target.
 
     A candidate that a dead execution left is adopted, reverted or discarded; see ``dead_execution``. ``live`` is the pointer after
     the plan, or the current one if nothing is deployed. ``container_sha256`` is that of the candidate's package. ``verdict`` is the
-    request to compare both fleets each ``poll_seconds``, empty without a comparison; other waits poll each ``look_seconds``.
+    request to compare both fleets each ``poll_seconds``, None without a comparison; other waits poll each ``look_seconds``.
     ``probation_alarm`` is created at the promotion of a model that goes on probation, with the share of ``probation_share``.
     """
 
@@ -42,7 +54,7 @@ class Plan:
     endpoint: str
     started: str
     variant: str = ""
-    alarms: tuple[Request, ...] = ()
+    alarms: "tuple[PutMetricAlarmInputTypeDef, ...]" = ()
     alarm_names: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
     model_name: str | None = None
@@ -59,13 +71,9 @@ class Plan:
     requested_by: str | None = None
     live: LivePointer | None = None
     container_sha256: str | None = None
-    verdict: Request = field(default_factory=dict)
-    probation_alarm: Request = field(default_factory=dict)
-    probation_share: Request = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the plan as JSON with every key, ``null`` without a value: a JSONata expression fails on an undefined field."""
-        return {f.name: to_dict(getattr(self, f.name)) for f in fields(self)}
+    verdict: VerdictRequest | None = field(default=None, metadata=REQUEST)
+    probation_alarm: "PutMetricAlarmInputTypeDef | None" = field(default=None, metadata=REQUEST)
+    probation_share: ShareRequest | None = field(default=None, metadata=REQUEST)
 
 
 AnyPlan = TypeVar("AnyPlan", bound=Plan)
@@ -73,28 +81,28 @@ AnyPlan = TypeVar("AnyPlan", bound=Plan)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SageMakerPlan(Plan):
-    """A plan for a SageMaker endpoint: arguments of API calls, each empty if the call is not made.
+    """A plan for a SageMaker endpoint: arguments of API calls, each None if the call is not made.
 
     ``golden_sha256`` is the hash of the golden set that the package must pass before promotion. ``again`` is the request to send
     the golden requests once more while the new fleet serves, ``stop`` the alarm that rolls a fleet back which fails them, and
     ``bodies`` the request to check captured responses for missing numbers.
     """
 
-    create_model: Request = field(default_factory=dict)
-    create_endpoint_config: Request = field(default_factory=dict)
-    create_endpoint: Request = field(default_factory=dict)
-    update_endpoint: Request = field(default_factory=dict)
-    revert_endpoint: Request = field(default_factory=dict)
+    create_model: "CreateModelInputTypeDef | None" = field(default=None, metadata=REQUEST)
+    create_endpoint_config: "CreateEndpointConfigInputTypeDef | None" = field(default=None, metadata=REQUEST)
+    create_endpoint: "CreateEndpointInputTypeDef | None" = field(default=None, metadata=REQUEST)
+    update_endpoint: "UpdateEndpointInputTypeDef | None" = field(default=None, metadata=REQUEST)
+    revert_endpoint: "UpdateEndpointInputTypeDef | None" = field(default=None, metadata=REQUEST)
     expired: tuple[str, ...] = ()
     remove: str | None = None
-    rehearsal: Request = field(default_factory=dict)
-    synthetic: Request = field(default_factory=dict)
-    shadow: Request = field(default_factory=dict)
-    scaling: Request = field(default_factory=no_scaling)
+    rehearsal: RehearsalRequest | None = field(default=None, metadata=REQUEST)
+    synthetic: SyntheticRequest | None = field(default=None, metadata=REQUEST)
+    shadow: ShadowRequest | None = field(default=None, metadata=REQUEST)
+    scaling: Scaling = field(default_factory=no_scaling)
     golden_sha256: str | None = None
-    again: Request = field(default_factory=dict)
-    stop: Request = field(default_factory=dict)
-    bodies: Request = field(default_factory=dict)
+    again: GoldenRepeat | None = field(default=None, metadata=REQUEST)
+    stop: StopRequest | None = field(default=None, metadata=REQUEST)
+    bodies: BodiesRequest | None = field(default=None, metadata=REQUEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ The functions ``rollout_verdict`` and ``rollout_answers`` receive them.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import ToleranceSpec
 from mlops_runtime.rollout.fleet_capacity import error_metric
@@ -149,29 +148,27 @@ class PairsRequest:
     tolerance: ToleranceSpec  # tolerated difference between two responses
 
 
-def pairs_request(spec: ServingSpec, *, live: str, shadow: str) -> dict[str, object]:
-    """Return the plan's request to compare a shadow's responses; empty without a declared tolerance."""
+def pairs_request(spec: ServingSpec, *, live: str, shadow: str) -> PairsRequest | None:
+    """Return the plan's request to compare a shadow's responses; None without a declared tolerance."""
     tolerance = None if spec.rollout.shadow is None else spec.rollout.shadow.tolerance
     if tolerance is None or spec.capture is None:
-        return {}
+        return None
     place = spec.capture.destination
-    request = PairsRequest(endpoint=spec.endpoint, live=live, shadow=shadow, destination=place, tolerance=tolerance)
-    return dict(to_dict(request))
+    return PairsRequest(endpoint=spec.endpoint, live=live, shadow=shadow, destination=place, tolerance=tolerance)
 
 
-def bodies_request(spec: ServingSpec, *, since: str) -> dict[str, object]:
-    """Return the plan's request to check captured responses; empty without capture.
+def bodies_request(spec: ServingSpec, *, since: str) -> BodiesRequest | None:
+    """Return the plan's request to check captured responses; None without capture.
 
-    Also empty for an asynchronous endpoint: its responses are S3 objects that its clients read.
+    Also None for an asynchronous endpoint: its responses are S3 objects that its clients read.
     """
     if spec.capture is None or spec.asynchronous is not None:
-        return {}
+        return None
     rollout = spec.rollout
-    request = BodiesRequest(
+    return BodiesRequest(
         endpoint=spec.endpoint,
         variant=spec.variant,
         destination=spec.capture.destination,
         since=since,
         false_alarm=FALSE_ALARM if rollout.false_alarm is None else rollout.false_alarm,
     )
-    return dict(to_dict(request))

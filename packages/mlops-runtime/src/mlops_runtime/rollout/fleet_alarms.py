@@ -9,13 +9,22 @@ and https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import MetricRule
 from mlops_runtime.rollout.execution_names import version_tags
 from mlops_runtime.rollout.fleet_capacity import error_metric
 
-Request = dict[str, object]
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch.literals import ComparisonOperatorType, StatisticType
+    from mypy_boto3_cloudwatch.type_defs import (
+        DimensionTypeDef,
+        MetricDataQueryTypeDef,
+        MetricTypeDef,
+        PutMetricAlarmInputTypeDef,
+        PutMetricDataInputTypeDef,
+    )
 
 ABORT = "abort"  # suffix of the alarm that a user sets to roll back
 ABORT_NAMESPACE = "MLOps/Rollout"
@@ -41,7 +50,16 @@ WORSE_TEXT = (
 )
 WORSE_PERIODS, WORSE_DATAPOINTS = 5, 3
 _HOLDS = 5
-BREACH: Request = {"ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching"}
+
+
+class Breach(TypedDict):
+    """Arguments of PutMetricAlarm that most alarms have."""
+
+    ComparisonOperator: "ComparisonOperatorType"
+    TreatMissingData: str
+
+
+BREACH: Breach = {"ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching"}
 
 
 def alarm_prefix(endpoint: str) -> str:
@@ -76,19 +94,31 @@ def alarm_kinds(rollout: RolloutSpec) -> tuple[str, ...]:
     )
 
 
-def verdict_dimensions(endpoint: str, config: str) -> list[Request]:
+def verdict_dimensions(endpoint: str, config: str) -> "list[DimensionTypeDef]":
     """Return the dimensions of the metric that keeps a new fleet's verdict alarm in ALARM."""
     values = {"EndpointName": endpoint, "EndpointConfigName": config}
     return [{"Name": name, "Value": value} for name, value in values.items()]
 
 
-def verdict_alarm(endpoint: str, config: str) -> Request:
-    """Return the name of the alarm that stops a new fleet, and the arguments of PutMetricData that keep it in ALARM."""
-    value = {"MetricName": VERDICT_METRIC, "Dimensions": verdict_dimensions(endpoint, config), "Value": 1.0}
-    return {
-        "alarm": f"{fleet_stem(endpoint, config)}{VERDICT}",
-        "metric": {"Namespace": ABORT_NAMESPACE, "MetricData": [value]},
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRequest:
+    """Request to stop a new fleet: its alarm, and the arguments of PutMetricData that keep the alarm in ALARM."""
+
+    alarm: str
+    metric: "PutMetricDataInputTypeDef"
+
+
+def verdict_alarm(endpoint: str, config: str) -> StopRequest:
+    """Return the request to stop a new fleet by its verdict alarm."""
+    return StopRequest(
+        alarm=f"{fleet_stem(endpoint, config)}{VERDICT}",
+        metric={
+            "Namespace": ABORT_NAMESPACE,
+            "MetricData": [
+                {"MetricName": VERDICT_METRIC, "Dimensions": verdict_dimensions(endpoint, config), "Value": 1.0}
+            ],
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,25 +139,15 @@ class FleetAlarms:
         stem = fleet_stem(self.spec.endpoint, self.config)
         return tuple(f"{stem}{kind}" for kind in self._kinds)
 
-    def requests(self) -> list[Request]:
-        """Return the arguments of PutMetricAlarm for each alarm.
-
-        One datapoint raises an alarm, and it stays in ALARM as long as the bake allows, at most five periods: a poll once a
-        minute sees it, so that the record can name it.
-        """
-        common: Request = {
-            "EvaluationPeriods": self._periods(),
-            "DatapointsToAlarm": 1,
-            "ActionsEnabled": False,
-            "Tags": version_tags(self.spec, self.execution),
-        }
-        return [{"AlarmName": name, **common, **alarm} for name, alarm in zip(self.names, self._alarms(), strict=True)]
+    def requests(self) -> "list[PutMetricAlarmInputTypeDef]":
+        """Return the arguments of PutMetricAlarm for each alarm."""
+        return list(self._alarms())
 
     @property
     def _kinds(self) -> tuple[str, ...]:
         return ("dead",) if self.is_rollback else alarm_kinds(self.spec.rollout)
 
-    def _alarms(self) -> Iterator[Request]:
+    def _alarms(self) -> "Iterator[PutMetricAlarmInputTypeDef]":
         rollout = self.spec.rollout
         if self.is_rollback:
             yield self._dead()
@@ -138,13 +158,28 @@ class FleetAlarms:
             yield self._errors(rollout.max_error_count)
         if rollout.max_latency_ms is not None:
             yield self._latency(rollout.max_latency_ms)
-        for rule in rollout.metrics or ():
-            yield self._metric(rule)
+        for number, rule in enumerate(rollout.metrics or (), 1):
+            yield self._metric(f"metric-{number}", rule)
         yield self._abort()
 
-    def _verdict(self) -> Request:
+    def _common(self, kind: str) -> "PutMetricAlarmInputTypeDef":
+        """Common part of all alarms.
+
+        One datapoint raises an alarm, and it stays in ALARM as long as the bake allows, at most five periods: a poll once a
+        minute sees it, so that the record can name it.
+        """
+        return {
+            "AlarmName": f"{fleet_stem(self.spec.endpoint, self.config)}{kind}",
+            "EvaluationPeriods": self._periods(),
+            "DatapointsToAlarm": 1,
+            "ActionsEnabled": False,
+            "Tags": version_tags(self.spec, self.execution),
+        }
+
+    def _verdict(self) -> "PutMetricAlarmInputTypeDef":
         """The function ``rollout_verdict`` sets it, and publishes the value that keeps it in ALARM."""
         return {
+            **self._common(VERDICT),
             "ComparisonOperator": "GreaterThanThreshold",
             "TreatMissingData": "ignore",
             "AlarmDescription": self._description("fails more often, or answers more slowly, than the old fleet"),
@@ -156,10 +191,11 @@ class FleetAlarms:
             "Threshold": 0.0,
         }
 
-    def _dead(self) -> Request:
+    def _dead(self) -> "PutMetricAlarmInputTypeDef":
         """Rolls back if the machine that requests verdicts has died."""
         metrics, x, y = self._dead_metrics()
         return {
+            **self._common("dead"),
             **BREACH,
             "EvaluationPeriods": _DEAD_PERIODS,
             "DatapointsToAlarm": _DEAD_DATAPOINTS,
@@ -173,20 +209,25 @@ class FleetAlarms:
             "Threshold": 0.0,
         }
 
-    def _dead_metrics(self) -> tuple[list[Request], str, str]:
+    def _dead_metrics(self) -> "tuple[list[MetricDataQueryTypeDef], str, str]":
         """Return the metrics, with calls as ``n`` and ``m``, and the expressions of both fleets' failing answers."""
 
-        def of(id: str, config: str, statistic: str) -> Request:
-            stat = {"Metric": self._own(error_metric(self.spec), config), "Period": 60, "Stat": statistic}
-            return {"Id": id, "MetricStat": stat, "ReturnData": False}
+        def of(id: str, config: str, statistic: str) -> "MetricDataQueryTypeDef":
+            metric = self._own(error_metric(self.spec), config)
+            return {
+                "Id": id,
+                "MetricStat": {"Metric": metric, "Period": 60, "Stat": statistic},
+                "ReturnData": False,
+            }
 
         new = [of("x", self.config, "Sum"), of("n", self.config, "SampleCount")]
         return [*new, of("y", self.previous, "Sum"), of("m", self.previous, "SampleCount")], "x", "y"
 
-    def _errors(self, count: int) -> Request:
+    def _errors(self, count: int) -> "PutMetricAlarmInputTypeDef":
         """An absolute limit of errors, if the policy has one."""
         rollout = self.spec.rollout
         return {
+            **self._common("errors"),
             **BREACH,
             **self._own(error_metric(self.spec), self.config),
             "AlarmDescription": self._description(f"more than {count} errors in {rollout.alarm_period} s"),
@@ -195,17 +236,18 @@ class FleetAlarms:
             "Threshold": float(count),
         }
 
-    def _latency(self, milliseconds: int) -> Request:
+    def _latency(self, milliseconds: int) -> "PutMetricAlarmInputTypeDef":
         return {
             **self._slow(f"model latency above {milliseconds} ms"),
             **self._own("ModelLatency", self.config),
             "Threshold": milliseconds * 1000.0,  # ModelLatency is in microseconds
         }
 
-    def _slow(self, what: str) -> Request:
+    def _slow(self, what: str) -> "PutMetricAlarmInputTypeDef":
         """Common part of latency alarms. They need several periods: among few responses, one slow one is the 95th percentile."""
         periods = self._periods()
         return {
+            **self._common("latency"),
             **BREACH,
             "AlarmDescription": self._description(
                 f"95th percentile of {what} in {min(SLOW_PERIODS, periods)} of {periods} periods"
@@ -219,11 +261,11 @@ class FleetAlarms:
         rollout = self.spec.rollout
         return max(1, min(_HOLDS, rollout.bake // rollout.alarm_period))
 
-    def _metric(self, rule: MetricRule) -> Request:
+    def _metric(self, kind: str, rule: MetricRule) -> "PutMetricAlarmInputTypeDef":
         dimensions = dict(rule.dimensions) | ({"EndpointConfigName": self.config} if rule.is_per_fleet else {})
         what = f"{rule.statistic} of {rule.namespace} {rule.metric} is {rule.comparison} {rule.threshold:g}"
-        kind = "ExtendedStatistic" if rule.statistic.startswith("p") else "Statistic"
-        return {
+        alarm: PutMetricAlarmInputTypeDef = {
+            **self._common(kind),
             **BREACH,
             "ComparisonOperator": rule.comparison,
             "AlarmDescription": self._description(what),
@@ -231,14 +273,19 @@ class FleetAlarms:
             "MetricName": rule.metric,
             "Dimensions": [{"Name": name, "Value": value} for name, value in sorted(dimensions.items())],
             "Period": self.spec.rollout.alarm_period,
-            kind: rule.statistic,
-            "Threshold": float(rule.threshold),
         }
+        if rule.statistic.startswith("p"):
+            alarm["ExtendedStatistic"] = rule.statistic
+        else:
+            alarm["Statistic"] = cast("StatisticType", rule.statistic)
+        alarm["Threshold"] = float(rule.threshold)
+        return alarm
 
-    def _abort(self) -> Request:
+    def _abort(self) -> "PutMetricAlarmInputTypeDef":
         """Its metric is never published: a user sets the alarm to ALARM, and ``ignore`` keeps it there."""
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
         return {
+            **self._common(ABORT),
             "ComparisonOperator": "GreaterThanThreshold",
             "TreatMissingData": "ignore",
             "AlarmDescription": self._description("set to ALARM to roll back at once (mlops rollback)"),
@@ -250,9 +297,9 @@ class FleetAlarms:
             "Threshold": 0.0,
         }
 
-    def _own(self, metric: str, config: str) -> Request:
+    def _own(self, metric: str, config: str) -> "MetricTypeDef":
         values = {"EndpointName": self.spec.endpoint, "VariantName": self.spec.variant, "EndpointConfigName": config}
-        dimensions = [{"Name": name, "Value": value} for name, value in values.items()]
+        dimensions: list[DimensionTypeDef] = [{"Name": name, "Value": value} for name, value in values.items()]
         return {"Namespace": _SAGEMAKER, "MetricName": metric, "Dimensions": dimensions}
 
     def _description(self, what: str) -> str:

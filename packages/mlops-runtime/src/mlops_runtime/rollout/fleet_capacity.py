@@ -1,7 +1,7 @@
 """Requests to SageMaker and Application Auto Scaling for an endpoint's capacity, from its serving spec. Pure."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import AsynchronousSpec, ScalingSpec, ServerlessSpec
@@ -14,6 +14,7 @@ from mlops_runtime.rollout.capacity_limits import (
 )
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch.type_defs import PutMetricAlarmInputTypeDef
     from mypy_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
     from mypy_boto3_sagemaker.type_defs import (
         AsyncInferenceConfigTypeDef,
@@ -31,6 +32,24 @@ DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 _METRIC_NAMESPACE = "AWS/SageMaker"
 _BACKLOG = "ApproximateBacklogSizePerInstance"
 _WAITING = "HasBacklogWithoutCapacity"
+
+
+class Waking(TypedDict):
+    """A step policy that starts the first instance, and the arguments of PutMetricAlarm of the alarm that triggers it."""
+
+    policy: Request
+    alarm: "PutMetricAlarmInputTypeDef"
+
+
+class Scaling(TypedDict):
+    """Requests to Application Auto Scaling, and for the alarms of step policies."""
+
+    deregister: list[Request]
+    alarm_names: list[str]
+    targets: list[Request]
+    policies: list[Request]
+    schedules: list[Request]
+    wake: list[Waking]
 
 
 def capacity_problems(spec: ServingSpec) -> list[str]:
@@ -124,7 +143,7 @@ def error_metric(spec: ServingSpec) -> str:
     return "InvocationModelErrors" if is_real_time else "Invocation5XXErrors"
 
 
-def render_scaling(spec: ServingSpec, *, live_variants: Sequence[str] = ()) -> dict[str, list[Any]]:
+def render_scaling(spec: ServingSpec, *, live_variants: Sequence[str] = ()) -> Scaling:
     """Return the requests that set up the scaling of a spec, as lists that may be empty.
 
     ``targets`` are RegisterScalableTarget, ``policies`` PutScalingPolicy and ``schedules`` PutScheduledAction. ``wake`` contains a
@@ -140,7 +159,7 @@ def render_scaling(spec: ServingSpec, *, live_variants: Sequence[str] = ()) -> d
     """
     own = () if spec.serverless is not None else (spec.variant, *(variant.name for variant in spec.variants or ()))
     known = list(dict.fromkeys([*own, *live_variants]))
-    requests: dict[str, list[Any]] = {
+    requests: Scaling = {
         "deregister": [_target(spec, variant) for variant in known],
         "alarm_names": [_wake_name(spec, variant) for variant in known],
         "targets": [],
@@ -162,9 +181,9 @@ def render_scaling(spec: ServingSpec, *, live_variants: Sequence[str] = ()) -> d
     return requests
 
 
-def no_scaling() -> dict[str, list[Any]]:
+def no_scaling() -> Scaling:
     """Return a plan's ``scaling`` without changes, for a rollout under the current spec."""
-    return {name: [] for name in ("deregister", "alarm_names", "targets", "policies", "schedules", "wake")}
+    return {"deregister": [], "alarm_names": [], "targets": [], "policies": [], "schedules": [], "wake": []}
 
 
 def _target(spec: ServingSpec, variant: str) -> Request:
@@ -199,7 +218,7 @@ def _tracking(spec: ServingSpec, scaling: ScalingSpec, variant: str) -> Request:
     }
 
 
-def _wake(spec: ServingSpec, scaling: ScalingSpec, variant: str) -> Request:
+def _wake(spec: ServingSpec, scaling: ScalingSpec, variant: str) -> Waking:
     """Starts the first instance: target tracking alone would wait until the backlog exceeds the target."""
     # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-autoscale.html#async-inference-autoscale-scale-up
     policy: Request = {
@@ -213,7 +232,7 @@ def _wake(spec: ServingSpec, scaling: ScalingSpec, variant: str) -> Request:
             "StepAdjustments": [{"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}],
         },
     }
-    alarm: Request = {
+    alarm: PutMetricAlarmInputTypeDef = {
         "AlarmName": _wake_name(spec, variant),
         "AlarmDescription": f"{spec.endpoint} has requests and no instance: Application Auto Scaling starts one",
         "Namespace": _METRIC_NAMESPACE,

@@ -19,6 +19,7 @@ from mlops_runtime.rollout.live_history import Counts, total
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_cloudwatch.type_defs import DimensionTypeDef, MetricStatTypeDef, MetricTypeDef
 
 HISTORY = timedelta(hours=4)
 _MINUTE = timedelta(minutes=1)
@@ -46,10 +47,10 @@ class FleetMetric:
     metric: str
     dimensions: Mapping[str, str] = field(default_factory=dict)
 
-    def query(self, statistic: str, period: timedelta) -> dict[str, object]:
+    def query(self, statistic: str, period: timedelta) -> "MetricStatTypeDef":
         """Return the ``MetricStat`` of a statistic."""
-        dimensions = [{"Name": name, "Value": value} for name, value in self.dimensions.items()]
-        metric = {"Namespace": self.namespace, "MetricName": self.metric, "Dimensions": dimensions}
+        dimensions: list[DimensionTypeDef] = [{"Name": name, "Value": value} for name, value in self.dimensions.items()]
+        metric: MetricTypeDef = {"Namespace": self.namespace, "MetricName": self.metric, "Dimensions": dimensions}
         return {"Metric": metric, "Period": int(period.total_seconds()), "Stat": statistic}
 
 

@@ -20,13 +20,18 @@ from mlops_runtime.rollout.deploy_plan import (
     Facts,
     NothingToDoError,
     RefusedError,
-    Request,
     SageMakerPlan,
     live_pointer,
     look_seconds,
     poll_seconds,
 )
-from mlops_runtime.rollout.evidence_requests import bodies_request, pairs_request, sagemaker_verdict, shadow_verdict
+from mlops_runtime.rollout.evidence_requests import (
+    VerdictRequest,
+    bodies_request,
+    pairs_request,
+    sagemaker_verdict,
+    shadow_verdict,
+)
 from mlops_runtime.rollout.execution_names import shadow_name
 from mlops_runtime.rollout.fleet_alarms import FleetAlarms, verdict_alarm
 from mlops_runtime.rollout.live_failures import unwatched
@@ -41,6 +46,7 @@ from mlops_runtime.rollout.permission import (
     desired,
     settled,
 )
+from mlops_runtime.rollout.plan_requests import RehearsalRequest, ShadowRequest, SyntheticRequest
 from mlops_runtime.rollout.planned_bake import PlannedBake, planned_bake
 from mlops_runtime.rollout.probation_alarm import alarm_request
 from mlops_runtime.rollout.probation_share import endpoint_share
@@ -275,12 +281,12 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
         expired=case.follows.expired,
         synthetic=_synthetic(rollout, common.poll_seconds),
         shadow=_shadow(case, version),
-        verdict=_verdict(case, version, baked.why) if names and not case.is_rollback else {},
-        again={} if case.is_rollback else golden_repeat(spec, case.name),
-        bodies={} if case.is_rollback else bodies_request(spec, since=_iso(case.now)),
-        stop=verdict_alarm(spec.endpoint, case.name) if names and not case.is_rollback else {},
-        probation_alarm=alarm_request(spec, case.execution, share.before) if changed.probation else {},
-        probation_share=dict(to_dict(share)) if changed.probation else {},
+        verdict=_verdict(case, version, baked.why) if names and not case.is_rollback else None,
+        again=None if case.is_rollback else golden_repeat(spec, case.name),
+        bodies=None if case.is_rollback else bodies_request(spec, since=_iso(case.now)),
+        stop=verdict_alarm(spec.endpoint, case.name) if names and not case.is_rollback else None,
+        probation_alarm=alarm_request(spec, case.execution, share.before) if changed.probation else None,
+        probation_share=share if changed.probation else None,
     )
 
 
@@ -293,40 +299,38 @@ def _planned(case: Case) -> PlannedBake:
     return planned_bake(rollout, shares, case.facts.traffic)
 
 
-def _verdict(case: Case, version: Version, planned: str) -> Request:
-    request = sagemaker_verdict(
+def _verdict(case: Case, version: Version, planned: str) -> VerdictRequest:
+    return sagemaker_verdict(
         case.spec, config=case.name, previous=version.config, since=_iso(case.now), planned=planned or None
     )
-    return dict(to_dict(request))
 
 
-def _shadow(case: Case, version: Version) -> Request:
+def _shadow(case: Case, version: Version) -> ShadowRequest | None:
     spec, shadow, latency = case.spec, case.spec.rollout.shadow, case.spec.rollout.max_latency_ms
     if shadow is None:
-        return {}
-    name = shadow_name(spec.endpoint, case.execution)
-    return {
-        **sagemaker_requests.render_shadow(
-            spec, shadow, model=case.name, name=name, live=version, execution=case.execution
-        ),
-        "variant": sagemaker_requests.SHADOW_VARIANT,
-        "bake": shadow.bake,
+        return None
+    name, variant = shadow_name(spec.endpoint, case.execution), sagemaker_requests.SHADOW_VARIANT
+    calls = sagemaker_requests.render_shadow(
+        spec, shadow, model=case.name, name=name, live=version, execution=case.execution
+    )
+    return ShadowRequest(
+        config=calls["config"],
+        update=calls["update"],
+        variant=variant,
+        bake=shadow.bake,
         # CloudWatch returns at most 1,440 datapoints
-        "period": max(spec.rollout.alarm_period, -(-shadow.bake // 72000) * 60),
-        "verdict": to_dict(
-            shadow_verdict(spec, config=name, variant=sagemaker_requests.SHADOW_VARIANT, since=_iso(case.now))
-        ),
-        "pairs": pairs_request(spec, live=version.variants[0].name, shadow=sagemaker_requests.SHADOW_VARIANT),
-        # the policy's absolute limits; a JSONata expression cannot compare null
-        "max_errors": _NO_LIMIT if spec.rollout.max_error_count is None else spec.rollout.max_error_count,
-        "max_latency": 0 if latency is None else latency * 1000,
-    }
+        period=max(spec.rollout.alarm_period, -(-shadow.bake // 72000) * 60),
+        verdict=shadow_verdict(spec, config=name, variant=variant, since=_iso(case.now)),
+        pairs=pairs_request(spec, live=version.variants[0].name, shadow=variant),
+        max_errors=_NO_LIMIT if spec.rollout.max_error_count is None else spec.rollout.max_error_count,
+        max_latency=0 if latency is None else latency * 1000,
+    )
 
 
-def _synthetic(rollout: RolloutSpec, poll: int) -> Request:
+def _synthetic(rollout: RolloutSpec, poll: int) -> SyntheticRequest | None:
     if rollout.golden is None or rollout.synthetic is None:
-        return {}
-    return {"golden": to_dict(rollout.golden), "calls": max(1, rollout.synthetic * poll // 60)}
+        return None
+    return SyntheticRequest(golden=rollout.golden, calls=max(1, rollout.synthetic * poll // 60))
 
 
 def _as_requested(spec: ServingSpec, request: DeployRequest, shown: AuditRecord | None) -> ServingSpec:
@@ -356,17 +360,19 @@ def _shown_golden(shown: AuditRecord | None) -> str | None:
     return None if shown is None else shown.golden_sha256
 
 
-def _rehearsal(case: Case) -> Request:
+def _rehearsal(case: Case) -> RehearsalRequest | None:
     golden = case.spec.rollout.golden
     if golden is None:
-        return {}
-    return {
-        **sagemaker_requests.render_rehearsal(case.spec, model=case.name, execution=case.execution),
-        "golden": to_dict(golden),
-        "answers": answers_key(case.spec.endpoint, case.name),
+        return None
+    calls = sagemaker_requests.render_rehearsal(case.spec, model=case.name, execution=case.execution)
+    return RehearsalRequest(
+        config=calls["config"],
+        endpoint=calls["endpoint"],
+        golden=golden,
+        answers=answers_key(case.spec.endpoint, case.name),
         # a rollback is not compared with the version that it replaces
-        "live_endpoint": None if case.facts.serving is None or case.is_rollback else case.spec.endpoint,
-    }
+        live_endpoint=None if case.facts.serving is None or case.is_rollback else case.spec.endpoint,
+    )
 
 
 def _check_unlike_live(request: DeployRequest, facts: Facts, package: RegisteredPackage) -> None:

@@ -7,11 +7,19 @@ See: docs/adr/0040-rollouts-are-compared.md
 """
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.execution_names import version_tags
 from mlops_runtime.rollout.fleet_alarms import BREACH
 from mlops_runtime.rollout.fleet_minutes import FleetMetrics
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch.type_defs import (
+        MetricDataQueryTypeDef,
+        MetricStatTypeDef,
+        PutMetricAlarmInputTypeDef,
+    )
 
 LEAST_ERRORS = 5
 _PERIOD, _PERIODS = timedelta(minutes=5), 3
@@ -50,7 +58,7 @@ def watch_minutes(probation: int) -> int:
     return min(_MOST_MINUTES, max(_LEAST_MINUTES, probation // 60 // _PARTS))
 
 
-def alarm_request(spec: ServingSpec, execution: str, counted: FleetMetrics) -> dict[str, object]:
+def alarm_request(spec: ServingSpec, execution: str, counted: FleetMetrics) -> "PutMetricAlarmInputTypeDef":
     """Return the arguments of PutMetricAlarm without the expression, since its share is only known after the bake.
 
     The machine adds the expression ``IF(errors >= 5 AND errors > SHARE * calls, EPOCH(calls) >= PROMOTION, 0)``, so only periods
@@ -62,7 +70,8 @@ def alarm_request(spec: ServingSpec, execution: str, counted: FleetMetrics) -> d
         counted: Metrics of the endpoint's calls, for all versions.
     """
     return {
-        **BREACH,
+        "ComparisonOperator": BREACH["ComparisonOperator"],
+        "TreatMissingData": BREACH["TreatMissingData"],
         "AlarmName": probation_alarm(spec.endpoint),
         "EvaluationPeriods": _PERIODS,
         "DatapointsToAlarm": _PERIODS,
@@ -73,20 +82,20 @@ def alarm_request(spec: ServingSpec, execution: str, counted: FleetMetrics) -> d
     }
 
 
-def _metrics(counted: FleetMetrics) -> list[dict[str, object]]:
+def _metrics(counted: FleetMetrics) -> "list[MetricDataQueryTypeDef]":
     """Return ``errors`` and ``calls``; an error metric that is only published on errors counts as 0 otherwise."""
     calls, errors = counted.calls.query(counted.calls_statistic, _PERIOD), counted.errors
     if counted.calls_statistic == "SampleCount":
-        return [_metric("errors", MetricStat=errors[0].query("Sum", _PERIOD)), _metric("calls", MetricStat=calls)]
+        return [_counted("errors", errors[0].query("Sum", _PERIOD)), _counted("calls", calls)]
     names = [f"failed{number}" for number in range(len(errors))]
     total = " + ".join(f"FILL({name}, 0)" for name in names)
     return [
-        *(_metric(name, MetricStat=each.query("Sum", _PERIOD)) for name, each in zip(names, errors, strict=True)),
-        _metric("answered", MetricStat=calls),
-        _metric("errors", Expression=total),
-        _metric("calls", Expression=f"FILL(answered, 0) + {total}"),
+        *(_counted(name, each.query("Sum", _PERIOD)) for name, each in zip(names, errors, strict=True)),
+        _counted("answered", calls),
+        {"Id": "errors", "Expression": total, "ReturnData": False},
+        {"Id": "calls", "Expression": f"FILL(answered, 0) + {total}", "ReturnData": False},
     ]
 
 
-def _metric(id: str, **what: object) -> dict[str, object]:
-    return {"Id": id, **what, "ReturnData": False}
+def _counted(id: str, stat: "MetricStatTypeDef") -> "MetricDataQueryTypeDef":
+    return {"Id": id, "MetricStat": stat, "ReturnData": False}

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.contracts.serving import GoldenSpec
 from mlops_runtime.refused_calls import NO_OBJECT, Tolerated
 
 if TYPE_CHECKING:
@@ -27,16 +28,24 @@ def answers_key(endpoint: str, fleet: str) -> str:
     return f"{REHEARSALS}/{endpoint}/{fleet}.json"
 
 
-def golden_repeat(spec: ServingSpec, fleet: str) -> dict[str, object]:
-    """Return the plan's request to send the golden requests again while the fleet serves; empty without a golden set.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenRepeat:
+    """Request to send the golden requests again while a fleet serves."""
 
-    Also empty for an asynchronous endpoint, which does not return responses: its candidates are only rehearsed, on a real-time
+    golden: GoldenSpec
+    answers: str  # key of the rehearsal's answers
+
+
+def golden_repeat(spec: ServingSpec, fleet: str) -> GoldenRepeat | None:
+    """Return the plan's request to send the golden requests again while the fleet serves; None without a golden set.
+
+    Also None for an asynchronous endpoint, which does not return responses: its candidates are only rehearsed, on a real-time
     endpoint.
     """
     golden = spec.rollout.golden
     if golden is None or spec.asynchronous is not None:
-        return {}
-    return {"golden": to_dict(golden), "answers": answers_key(spec.endpoint, fleet)}
+        return None
+    return GoldenRepeat(golden=golden, answers=answers_key(spec.endpoint, fleet))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,15 @@
 """SageMaker and Application Auto Scaling requests of a rollout, rendered from the serving spec. Pure functions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec, ShadowSpec
 from mlops_runtime.rollout.deploy_plan import Facts, live_pointer
 from mlops_runtime.rollout.execution_names import rehearsal_name, version_tags
 from mlops_runtime.rollout.fleet_capacity import (
+    Scaling,
     no_scaling,
     render_asynchronous,
     render_scaling,
@@ -263,7 +264,7 @@ def _policy(rollout: RolloutSpec, bake: int) -> "DeploymentConfigTypeDef":
     }
 
 
-def planned_scaling(spec: ServingSpec, facts: Facts) -> Mapping[str, Any]:
+def planned_scaling(spec: ServingSpec, facts: Facts) -> Scaling:
     """Return the requests that change the endpoint's scaling to the spec's; empty lists if it is already set up.
 
     A change deregisters all variants first: SageMaker rejects a new instance type for a registered variant, and the deregistration
