@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 from mlops_runtime.wildcards import matches
 
@@ -22,8 +22,6 @@ _NEGATED = {
 }
 _ANY_CASE = frozenset({"StringEqualsIgnoreCase", "Bool"})
 _WILDCARD = re.compile(r"[*?]")
-
-Statement = dict[str, Any]
 
 USE = (
     "kms:Decrypt",
@@ -45,6 +43,17 @@ _UNSENT_BY_EVENTS = frozenset({"aws:sourcearn", "aws:sourceaccount"})
 _OF_MEMBERS = frozenset({"aws:principalorgid"})
 # sent only with CreateGrant: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
 _OF_GRANTS = frozenset({"kms:grantisforawsresource"})
+
+
+class Statement(TypedDict):
+    """One statement of a key policy, for one principal."""
+
+    Sid: str
+    Effect: Literal["Allow"]
+    Principal: dict[str, str]
+    Action: list[str]
+    Resource: str
+    Condition: NotRequired[Mapping[str, Mapping[str, str]]]
 
 
 class Verdict(enum.Enum):
@@ -231,7 +240,9 @@ def _statement(
     made: Statement = {
         "Sid": sid, "Effect": "Allow", "Principal": dict(principal), "Action": sorted(actions), "Resource": "*"
     }  # fmt: skip
-    return made if condition is None else made | {"Condition": condition}
+    if condition is not None:
+        made["Condition"] = condition
+    return made
 
 
 def _root(place: Place) -> str:

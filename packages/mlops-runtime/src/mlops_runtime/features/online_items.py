@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from mlops_runtime.features.column_type import ColumnType, FeatureType
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID
 
-Item = dict[str, Any]
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+Item: TypeAlias = dict[str, "AttributeValueTypeDef"]
 KEY, ORDER, ROW, EXPIRES = "entity", "version", "row", "expires"
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 MAXIMUM_KEY_BYTES = 2048
@@ -116,7 +119,7 @@ def ingests_after(sequence: int) -> str:
     return f"{sequence + 1:019d}"
 
 
-def expiry(event: int, ttl: int) -> dict[str, str]:
+def expiry(event: int, ttl: int) -> "AttributeValueTypeDef":
     """Return the TTL attribute of an item, the second after its last valid one; reads check exactly."""
     return {"N": str((event + ttl) // SECOND + 1)}
 

@@ -149,7 +149,7 @@ def rows_of(group: FeatureGroup, entities: pa.Table, found: Sequence[Item | None
         if column.name in columns:
             continue
         if column.name in RESERVED:
-            cells = [None if item is None else item[column.name] for item in found]
+            cells: Sequence[Mapping[str, Any] | None] = [None if item is None else item[column.name] for item in found]
         else:
             cells = _feature(column.name, found)
         columns[column.name] = _array(column.type, [None if c is None else plain_value(column.type, c) for c in cells])

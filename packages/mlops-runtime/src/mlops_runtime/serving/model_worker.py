@@ -21,10 +21,34 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-Manifest = dict[str, Any]
 Predict = Callable[[Any], Any]
+
+
+class Column(TypedDict, total=False):
+    """An input of the signature; name and type always exist."""
+
+    name: str
+    type: str
+    kind: str
+    nullable: bool
+    categories: list[str]
+
+
+class Manifest(TypedDict, total=False):
+    """Content of ``mlops-model.json`` that loading reads, with what it needs of the signature."""
+
+    flavor: str
+    entry: str
+    takes: str
+    trust: str
+    trusted: list[str]
+    kind: str | None
+    inputs: list[Column]
+    classes: list[str] | None
+    folder: Path
+
 
 _PROBABILITIES = ("probability", "classes")
 _HEAD = struct.Struct("<qq")
@@ -322,7 +346,7 @@ def _check_levels(levels: Sequence[Any], manifest: Manifest) -> None:
         )
 
 
-def framed(columns: list[dict[str, Any]]) -> Callable[[Any, Sequence[Any]], Any]:
+def framed(columns: list[Column]) -> Callable[[Any, Sequence[Any]], Any]:
     """Return a function that converts a matrix and strings to a pandas frame with the types of training.
 
     Numbers are 64-bit floats, or integers and booleans if the signature declares them. Categories are categoricals or strings; a
@@ -342,7 +366,7 @@ def framed(columns: list[dict[str, Any]]) -> Callable[[Any, Sequence[Any]], Any]
     return frame
 
 
-def _number_of(column: dict[str, Any]) -> Callable[[Any, Sequence[Any]], Any]:
+def _number_of(column: Column) -> Callable[[Any, Sequence[Any]], Any]:
     """Return a converter for a column of numbers; a nullable one is a float, as in pandas."""
     import numpy as np
 
@@ -357,7 +381,7 @@ def _number_of(column: dict[str, Any]) -> Callable[[Any, Sequence[Any]], Any]:
     return make
 
 
-def _category_of(column: dict[str, Any]) -> Callable[[Any, Sequence[Any]], Any]:
+def _category_of(column: Column) -> Callable[[Any, Sequence[Any]], Any]:
     """Return a converter for a column of categories or strings, from codes and from strings that the signature does not list."""
     import numpy as np
     import pandas as pd
@@ -424,7 +448,7 @@ def main() -> None:
     """Load the model, report success and serve."""
     gc.disable()  # collections while loading took a third of the time and find nothing
     wire, folder = socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])
-    manifest = json.loads((folder / "mlops-model.json").read_text())
+    manifest: Manifest = json.loads((folder / "mlops-model.json").read_text())
     signature = json.loads((folder / "signature.json").read_text())
     columns = signature["inputs"]
     manifest |= {

@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 InferredType = Literal["Integral", "Fractional", "String", "Unknown"]
 Wide = npt.NDArray[np.float64]
-Row = Mapping[str, Any]
 
 BUCKETS = 10
 SKETCH_ITEMS = 2048  # "k" of Model Monitor's sketches
@@ -129,7 +128,7 @@ class Column:
         }
 
 
-def profile(rows: Iterable[Row], names: Sequence[str] = ()) -> tuple[dict[str, Column], int]:
+def profile(rows: Iterable[Mapping[str, object]], names: Sequence[str] = ()) -> tuple[dict[str, Column], int]:
     """Return the columns of rows, those of ``names`` first, and the number of rows.
 
     A column that a row lacks is missing in that row; columns that no row has are not returned.
