@@ -38,7 +38,7 @@ def explain(store: FeatureStoreClient, entities: pa.Table) -> tuple[str, str]:
     explanation = store.explain(entities, [STOCK, PRICE], timestamp="event_timestamp")
     why = explanation.engine.reason  # the engine, and the data it would read
     # your rows with a row_id, as an Iceberg table; snapshot_id is the snapshot with these rows
-    rows = SqlTable(database="scratch", table="asked", snapshot_id=5310972174113047382)
+    rows = SqlTable(database="scratch", table="entities", snapshot_id=5310972174113047382)
     statement = explanation.sql("athena", rows)
     # [end:explain]
     return why, statement

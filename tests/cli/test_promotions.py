@@ -103,7 +103,9 @@ def test_a_source_shows_what_its_targets_serve(on_cloud: Run, linked: LinkedUnit
         reason="in ALARM: features",
         answer=f"handed to {linked.group}",
     )
-    linked.report(reported.state(name="staging", via="staging", serves=serves, rolled_back=(back,), asked=requested))
+    linked.report(
+        reported.state(name="staging", via="staging", serves=serves, rolled_back=(back,), requested=requested)
+    )
 
     shown = on_cloud("promotions", linked.group, "--profile", PROFILES["source"]).stdout
     document = json.loads(on_cloud("promotions", linked.group, "--json", "--profile", PROFILES["source"]).stdout)

@@ -166,7 +166,7 @@ def test_a_training_set_is_explained_and_served_online(tmp_path: Path) -> None:
     snapshot = store.table("stock_v1").current_snapshot()
     assert snapshot is not None
     for read in (
-        '"scratch"."asked" for version as of 5310972174113047382',
+        '"scratch"."entities" for version as of 5310972174113047382',
         f"for version as of {snapshot.snapshot_id}",
     ):
         assert read in statement

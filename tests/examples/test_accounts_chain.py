@@ -336,8 +336,10 @@ def test_drift_in_production_retrains_in_build_beside_the_model_of_production(
     fire(chain)
     machines, machine = chain.client(BUILD, "stepfunctions"), chain.outputs["Build"]["RetrainMachineArn"]
     (run,) = wait_for(lambda: machines.list_executions(stateMachineArn=machine)["executions"], seconds=120.0)
-    state = wait_for(lambda: (found := chain.reported_state(BUILD, "production")) is not None and found.asked and found)
-    assert (state.asked.answer, state.hops) == (f"passed to {GROUP}", 2)
+    state = wait_for(
+        lambda: (found := chain.reported_state(BUILD, "production")) is not None and found.requested and found
+    )
+    assert (state.requested.answer, state.hops) == (f"passed to {GROUP}", 2)
     table = chain.client(BUILD, "dynamodb").scan(TableName=chain.outputs["Build"]["RetrainingTable"])["Items"]
     (decided,) = [each for each in table if each.get("trigger", {}).get("S") == "target"]
     assert (decided["decision"]["S"], decided["requested_by"]["S"].split()[0]) == ("STARTED", "production")

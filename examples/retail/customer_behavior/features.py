@@ -16,7 +16,7 @@ CATEGORY_PURCHASES = FeatureGroup(
     entities=(HOUSEHOLD, CATEGORY, FORTNIGHT),
     event_time="end of the fortnight",
     features=(
-        Feature("prediction_time", "timestamp", "when it is asked, after the books of the week before closed"),
+        Feature("prediction_time", "timestamp", "when it is requested, after the books of the week before closed"),
         Feature("bought", "int", "1 if the household bought in the category in the fortnight, else 0", allowed=(0, 1)),
     ),
     owner="customer",

@@ -16,7 +16,7 @@ WEEKLY_DEMAND = FeatureGroup(
         Feature(
             "prediction_time",
             "timestamp",
-            "when the forecast for the week is asked for, after the books of the last one closed",
+            "when the forecast for the week is requested, after the books of the last one closed",
         ),
         Feature("units", "double", "units sold in the week", minimum=0),
     ),

@@ -589,7 +589,7 @@ def answered(root: Path, inputs: Inputs, answers: str, *, pickled: bool = False)
         signature_sha256=_hash(folder / "signature.json"),
     )
     (base / "answers").mkdir()
-    (base / "answers" / "asked.json").write_bytes(canonical_json(requested))
+    (base / "answers" / "requests.json").write_bytes(canonical_json(requested))
     (base / "answers" / "rows.jsonl.out").write_text(answers)
     return archive
 

@@ -30,7 +30,7 @@ ASKED = HoldoutRequests(
 def lay_down(folder: Path, answers: str, request: HoldoutRequests = ASKED) -> Path:
     """Write requests and responses."""
     folder.mkdir()
-    (folder / "asked.json").write_bytes(canonical_json(request))
+    (folder / "requests.json").write_bytes(canonical_json(request))
     (folder / "rows.jsonl.out").write_text(answers)
     return folder
 
@@ -121,6 +121,6 @@ def test_fails_on_answers_of_something_else(tmp_path: Path) -> None:
     (folder / "more.out").write_text("")
     with pytest.raises(JobError, match="must contain exactly one file"):
         read(folder)
-    (folder / "asked.json").unlink()
-    with pytest.raises(JobError, match=r"asked\.json must be beside the server's responses"):
+    (folder / "requests.json").unlink()
+    with pytest.raises(JobError, match=r"requests\.json must be beside the server's responses"):
         read(folder)

@@ -114,7 +114,7 @@ def test_the_job_says_what_it_asks(opt_ml: Path) -> None:
     inputs, outputs = opt_ml / "processing" / "input", opt_ml / "processing" / "output"
     digest = hash_of(inputs / "model" / "model.tar.gz")
     assert run(opt_ml, "--artifact-sha256", digest)[0] == 0
-    requested = from_json(HoldoutRequests, (outputs / "answers" / "asked.json").read_bytes())
+    requested = from_json(HoldoutRequests, (outputs / "answers" / "requests.json").read_bytes())
     assert (requested.artifact_sha256, requested.holdout_sha256) == (digest, holdout_sha256(inputs / "holdout"))
     assert (requested.rows, requested.again, requested.signature) == (3, (0, 1, 2), SIGNATURE)
     assert [path.name for path in (outputs / "rows").iterdir()] == ["rows.jsonl"]

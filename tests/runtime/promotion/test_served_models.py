@@ -259,10 +259,10 @@ def test_a_request_goes_to_the_pipelines_here(models: ServedModels, bus: Bus) ->
         "report": "s3://there/report.json",
     }
     (known,) = models.table.read().states
-    assert known.asked is not None
-    assert known.asked.answer == "passed to demand-forecast, demand-weekly"
+    assert known.requested is not None
+    assert known.requested.answer == "passed to demand-forecast, demand-weekly"
     send(models, event(state(minute=30, sequence=9)))
-    assert models.table.read().states[0].asked == known.asked
+    assert models.table.read().states[0].requested == known.requested
 
 
 def test_a_source_without_a_pipeline_says_so(models: ServedModels, bus: Bus) -> None:
@@ -270,8 +270,8 @@ def test_a_source_without_a_pipeline_says_so(models: ServedModels, bus: Bus) -> 
     send(models, wish())
     (known,) = models.table.read().states
 
-    assert known.asked is not None
-    assert known.asked.answer == "demand-forecast has no retraining pipeline here"
+    assert known.requested is not None
+    assert known.requested.answer == "demand-forecast has no retraining pipeline here"
     assert bus.put == []
 
 

@@ -135,9 +135,9 @@ def _print_targets(found: "PromotionHistory") -> None:
         head = ("environment", "serves", "target version", "since", "rolled back")
         print_table(head, [tuple(_target_cells(each)) for each in found.targets])
     for each in found.targets:
-        if each.asked is not None:
+        if (request := each.requested) is not None:
             typer.echo(
-                f"{each.name} requested a retraining at {_minute(each.asked.at)}, {each.asked.reason}: {each.asked.answer}"
+                f"{each.name} requested a retraining at {_minute(request.at)}, {request.reason}: {request.answer}"
             )
     for name in found.silent:
         typer.echo(f"{name} has not reported yet what it serves")

@@ -30,7 +30,7 @@ def test_a_window_in_which_nothing_could_be_compared_says_what_is_missing() -> N
     """Names how many features were not compared, which and why; the page is amber, even if the state is OK."""
     untested = reports.drift("price", untested="50 values are too few", reason="few_rows")
     report = reports.report_of(8, (untested, reports.drift("store")))
-    scrutiny = Scrutiny(asked=2, untested=("price",), unknown=("price",))
+    scrutiny = Scrutiny(requested=2, untested=("price",), unknown=("price",))
     silent = replace(report, drift=replace(report.drift, state=MonitorState.INSUFFICIENT_DATA, scrutiny=scrutiny))
     reported = report_words.monitor_text(silent, "drift")
     assert reported.means == (

@@ -272,7 +272,7 @@ class HoldoutPredictions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldoutRequests:
-    """``asked.json``: the requests to a model's server, stored beside its responses.
+    """``requests.json``: the requests to a model's server, stored beside its responses.
 
     The requests are ``rows`` rows of the holdout in order, then once more the rows numbered in ``again``, each as a single
     request in JSON. ``signature`` is that of the model, ``artifact_sha256`` the hash of its archive; ``holdout_sha256`` is as
@@ -285,7 +285,7 @@ class HoldoutRequests:
     again: tuple[int, ...]
     signature: ModelSignature
     signature_sha256: str
-    format: Literal["mlops.asked-holdout/1"] = "mlops.asked-holdout/1"
+    format: Literal["mlops.holdout-requests/1"] = "mlops.holdout-requests/1"
 
 
 class GateVerdict(StrEnum):

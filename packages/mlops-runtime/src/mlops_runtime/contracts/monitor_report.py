@@ -98,9 +98,9 @@ class MonitorResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scrutiny:
-    """Partly tested, untested and missing (``unknown``) features, out of those that were ``asked`` for."""
+    """Partly tested, untested and missing (``unknown``) features, out of the ``requested`` ones."""
 
-    asked: int
+    requested: int
     untested: tuple[str, ...] = ()
     in_part: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()

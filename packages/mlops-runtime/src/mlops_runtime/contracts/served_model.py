@@ -44,7 +44,7 @@ class ServedState:
     """Versions that an environment serves and has rolled back, newest first, at time ``at`` and record ``sequence`` of its chain.
 
     ``hops`` is 1 for the reporting target, 2 for the target's own target. In the source's copy, ``via`` is the name of the
-    direct target and ``asked`` the newest requested retraining. A receiver knows the names of its own targets, so ``name`` is
+    direct target and ``requested`` the newest requested retraining. A receiver knows the names of its own targets, so ``name`` is
     only used from the second hop on.
     """
 
@@ -57,7 +57,7 @@ class ServedState:
     serves: ServedVersion | None = None
     rolled_back: tuple[ServedVersion, ...] = ()
     via: str | None = None
-    asked: RequestedRetraining | None = None
+    requested: RequestedRetraining | None = None
     format: Literal["mlops.served/1"] = "mlops.served/1"
 
     @property

@@ -101,7 +101,7 @@ class AthenaQuery:
             raise AthenaError("; ".join(problems), problems)
         shown = ", ".join(_shown(name, kind) for name, kind in columns.items())
         try:
-            query = f"select {shown} from ({self._sql}) as asked"  # noqa: S608 - the caller's own query
+            query = f"select {shown} from ({self._sql}) as requested"  # noqa: S608 - the caller's own query
             self._runs.run(unload(query, target))
         except BaseException:
             remove_all(objects)

@@ -114,7 +114,7 @@ class AthenaRuns:
         Raises:
             AthenaError: As for ``run``, and if columns are unnamed or share a name.
         """
-        run = self.run(f"select * from ({query}) as asked limit 0").id  # noqa: S608 - the caller's own query
+        run = self.run(f"select * from ({query}) as requested limit 0").id  # noqa: S608 - the caller's own query
         with self._access_errors("reading the columns of a query"):
             answer = self._athena.get_query_results(QueryExecutionId=run, MaxResults=1)
         found = answer["ResultSet"]["ResultSetMetadata"]["ColumnInfo"]

@@ -39,7 +39,7 @@ def named_in(reason: str, entity: Mapping[str, object]) -> list[str]:
     """Return the keys whose values a reason contains, in any case: as separate words, or anywhere if of six letters or more.
 
     Example:
-        >>> named_in("ticket 4711, T-7, asked by ann", {"store_id": 7, "customer": "Ann"})
+        >>> named_in("ticket 4711, T-7, request by ann", {"store_id": 7, "customer": "Ann"})
         ['customer']
     """
     return [name for name, value in entity.items() if any(_is_mentioned(reason, text) for text in _texts(value))]

@@ -30,7 +30,7 @@ from mlops_runtime.serving.model_archive import ArchiveError, read
 from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.served_model import SIGNATURE_FILE, column_problems, kind_problems
 
-REQUESTS_FILE = "asked.json"
+REQUESTS_FILE = "requests.json"
 _FILES = {"application/json": "rows.jsonl", "text/csv": "rows.csv"}
 _REQUEST_ROWS, _REQUEST_BYTES = 500, 1_000_000  # per line; an endpoint accepts 6 MB per call, this transform 4
 _BREAKS = frozenset("\n\r")

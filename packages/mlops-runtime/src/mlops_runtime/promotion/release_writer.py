@@ -133,12 +133,12 @@ class ReleaseWriter:
 
         The row is that of the conditional write, so it includes a rollout that was recorded in the meantime.
         """
-        asked = attempt.request.package_arn
-        if problem := self._standing(row, asked, attempt.now):
+        package_arn = attempt.request.package_arn
+        if problem := self._standing(row, package_arn, attempt.now):
             return problem
         live = live_pointer(row) if self.is_served else None
         if live is not None and live.container_sha256 != package.container_sha256:
-            return f"{asked} is live as {live.container_sha256}, but is now {package.container_sha256}"
+            return f"{package_arn} is live as {live.container_sha256}, but is now {package.container_sha256}"
         for earlier in self.chain.newest(row, LOOK_BACK):
             if (
                 earlier.outcome is Outcome.RELEASED
@@ -151,13 +151,13 @@ class ReleaseWriter:
 
     def _refuse(self, attempt: "_Attempt", package: RegisteredPackage | None, problems: Sequence[str]) -> Released:
         """Record a refusal, unless the newest records already have the same one, since the schedule retries."""
-        asked = attempt.request.package_arn
-        reason = f"{version_of(asked)} is not released: {'; '.join(problems)}"[:_MOST_REASON]
+        package_arn = attempt.request.package_arn
+        reason = f"{version_of(package_arn)} is not released: {'; '.join(problems)}"[:_MOST_REASON]
 
         def follow(row: LockRow) -> Move | AuditRecord:
             for earlier in self.chain.newest(row, LOOK_BACK):
                 same = (earlier.outcome, earlier.candidate_package, earlier.reason)
-                if same == (Outcome.REFUSED, asked, reason):
+                if same == (Outcome.REFUSED, package_arn, reason):
                     return earlier
             return Move(record=_audit(row, Outcome.REFUSED, reason, attempt, package))
 

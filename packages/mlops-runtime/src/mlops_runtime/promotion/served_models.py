@@ -180,8 +180,8 @@ class ServedModels:
         with suppress(KnownReportError):
             self._keep(state)
         kept = next(each for each in self.table.read().states if (each.via, each.name) == (state.via, state.name))
-        if kept.asked is not None and kept.asked.id == wish.id:
-            raise IgnoredReportError(f"{state.name}: request {wish.id[:16]} was answered: {kept.asked.answer}")
+        if kept.requested is not None and kept.requested.id == wish.id:
+            raise IgnoredReportError(f"{state.name}: request {wish.id[:16]} was answered: {kept.requested.answer}")
         answer = self._pass_on(wish)
         self._note(
             state,
@@ -213,7 +213,7 @@ class ServedModels:
 
         def noted(known: Downstream) -> tuple[ServedState, ...]:
             return tuple(
-                replace(each, asked=request) if (each.via, each.name) == (state.via, state.name) else each
+                replace(each, requested=request) if (each.via, each.name) == (state.via, state.name) else each
                 for each in known.states
             )
 

@@ -132,7 +132,7 @@ def reported_state(event: TargetEvent, *, settings: TargetSettings, now: datetim
     problems = [*_state_problems(state, now), *_place_problems(state, sender, settings)]
     if problems:
         raise IgnoredReportError(f"{sender.name}: {'; '.join(problems)}")
-    return replace(state, name=sender.name if state.hops == 1 else state.name, via=sender.name, asked=None)
+    return replace(state, name=sender.name if state.hops == 1 else state.name, via=sender.name, requested=None)
 
 
 def wish_of(event: TargetEvent, state: ServedState) -> RetrainingWish:
@@ -209,7 +209,7 @@ def kept_with(kept: Sequence[ServedState], state: ServedState) -> tuple[ServedSt
             )
         back = {(each.version, each.at): each for each in (*state.rolled_back, *before.rolled_back)}
         newest = sorted(back.values(), key=lambda each: parse_time(each.at), reverse=True)[:MOST_ROLLED_BACK]
-        state = replace(state, rolled_back=tuple(newest), asked=before.asked)
+        state = replace(state, rolled_back=tuple(newest), requested=before.requested)
         if state == before:
             raise KnownReportError(f"{state.name}: record {state.sequence} of {state.at} is known")
         if state.sequence == before.sequence and state.at == before.at:

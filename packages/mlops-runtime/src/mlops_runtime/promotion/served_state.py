@@ -60,7 +60,7 @@ def relayed(kept: ServedState) -> ServedState | None:
     if kept.serves is not None and serves is None:
         return None
     known = tuple(each for each in versions if each is not None)
-    return replace(kept, hops=kept.hops + 1, serves=serves, rolled_back=known, via=None, asked=None)
+    return replace(kept, hops=kept.hops + 1, serves=serves, rolled_back=known, via=None, requested=None)
 
 
 def rolled_back(records: Sequence[AuditRecord]) -> Iterator[tuple[str, str, str]]:

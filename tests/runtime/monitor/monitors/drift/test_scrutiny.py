@@ -55,7 +55,7 @@ def test_columns_of_conditions_were_never_asked_for() -> None:
 def test_a_category_in_part_is_known_and_a_number_is_not() -> None:
     """A category counts if the shares of all levels were tested; a number without a location test does not."""
     found = scrutinise(BASELINE, [drift(name, in_part="few") for name in ("price", "store")])
-    assert (found.asked, found.in_part, found.unknown) == (2, ("price", "store"), ("price",))
+    assert (found.requested, found.in_part, found.unknown) == (2, ("price", "store"), ("price",))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_reasons_are_told_by_their_kind() -> None:
         "5 tested in part: too few clusters for x0, x1, x2 and 2 more",
         "2 not tested: too few rows for y, conditions that are not in the baseline for z",
     ]
-    assert untested_words(Scrutiny(asked=1), [drift("y")]) == []
+    assert untested_words(Scrutiny(requested=1), [drift("y")]) == []
 
 
 def test_what_moved_far_and_was_not_tested_is_to_inspect() -> None:

@@ -1,7 +1,7 @@
 // Sign-in with Cognito: the authorization code flow with PKCE for a public client (RFC 7636). Tokens are only in memory: a reloaded
 // page signs in again with the browser's session at Cognito.
 
-const ASKED = 'sign-in', OUT = 'signed-out'; // session storage of this tab, during the sign-in at Cognito
+const REQUEST = 'sign-in', OUT = 'signed-out'; // session storage of this tab, during the sign-in at Cognito
 const EARLY = 60; // seconds before its expiry at which a token is renewed
 
 export const hint = 'Your sign-in has expired, or belongs to another console. Sign in again.';
@@ -18,18 +18,18 @@ class SignInError extends Error {
 
 export async function begin(found) {
   settings = found;
-  const query = new URLSearchParams(location.search), asked = taken(ASKED);
+  const query = new URLSearchParams(location.search), request = taken(REQUEST);
   if (!['code', 'error', 'state'].some((name) => query.has(name))) {
     if (taken(OUT)) return {title: 'Signed out', message: 'You are signed out, here and at the sign-in page.'};
     return leave('none');
   }
-  history.replaceState(null, '', `/#${asked?.to ?? '/'}`); // keep the one-time code out of the history
-  if (!asked || query.get('state') !== asked.state) return refused('This response of the sign-in page belongs to another tab, or was already used.');
+  history.replaceState(null, '', `/#${request?.to ?? '/'}`); // keep the one-time code out of the history
+  if (!request || query.get('state') !== request.state) return refused('This response of the sign-in page belongs to another tab, or was already used.');
   if (query.get('error') === 'login_required') return leave();
   if (query.has('error')) return refused(`The sign-in page returned ${query.get('error')} ${query.get('error_description') ?? ''}.`);
   try {
-    const given = await ask('token', {grant_type: 'authorization_code', code: query.get('code'), redirect_uri: here(), code_verifier: asked.verifier});
-    check(given, asked.nonce);
+    const given = await ask('token', {grant_type: 'authorization_code', code: query.get('code'), redirect_uri: here(), code_verifier: request.verifier});
+    check(given, request.nonce);
     keep(given);
     return null;
   } catch (error) {
@@ -93,7 +93,7 @@ async function ask(what, fields) {
 async function leave(prompt) {
   const [verifier, state, nonce] = [random(), random(), random()];
   const to = location.hash.replace(/^#/, '') || '/';
-  sessionStorage.setItem(ASKED, JSON.stringify({verifier, state, nonce, to}));
+  sessionStorage.setItem(REQUEST, JSON.stringify({verifier, state, nonce, to}));
   const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier));
   const query = new URLSearchParams({
     response_type: 'code', client_id: settings.clientId, redirect_uri: here(), scope: settings.scopes.join(' '),

@@ -237,8 +237,8 @@ def _quiet_sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]
     if scrutiny is None or not missing:
         yield f"no drift in {rows}"
         return
-    whole = scrutiny.asked - len(scrutiny.untested) - len(scrutiny.in_part)
-    yield "; ".join([f"no drift in {whole} of {scrutiny.asked} features ({rows})", *missing])
+    whole = scrutiny.requested - len(scrutiny.untested) - len(scrutiny.in_part)
+    yield "; ".join([f"no drift in {whole} of {scrutiny.requested} features ({rows})", *missing])
 
 
 def _by_confirming(features: Sequence[FeatureDrift], spec: MonitorSpec) -> list[tuple[int, list[FeatureDrift]]]:
@@ -260,8 +260,8 @@ def _too_little(result: DriftResult, report: MonitorReport) -> str:
         return f"no feature could be tested in {report.rows:,} rows"
     missing = "; ".join(untested_words(scrutiny, result.features))
     alarms = [name for name in scrutiny.unknown if name in spec.alarm_features]
-    if len(scrutiny.unknown) > spec.maximum_untested * scrutiny.asked or not alarms:
-        count = f"{len(scrutiny.unknown)} of {scrutiny.asked} features, more than {percent(spec.maximum_untested)}"
+    if len(scrutiny.unknown) > spec.maximum_untested * scrutiny.requested or not alarms:
+        count = f"{len(scrutiny.unknown)} of {scrutiny.requested} features, more than {percent(spec.maximum_untested)}"
         return f"no result for {count}, in {report.rows:,} rows; {missing}"
     return f"no result for {', '.join(alarms)}, which has an alarm, in {report.rows:,} rows; {missing}"
 

@@ -55,7 +55,7 @@ def scrutinise(baseline: Baseline, features: Iterable[FeatureDrift]) -> Scrutiny
     untested = [each.name for each in found if each.untested is not None]
     in_part = [each.name for each in found if each.in_part is not None]
     return Scrutiny(
-        asked=len(found),
+        requested=len(found),
         untested=tuple(untested),
         in_part=tuple(in_part),
         unknown=tuple(each.name for each in found if each.name in {*untested, *({*in_part} & numbers)}),
@@ -70,14 +70,14 @@ def is_enough(found: Scrutiny, spec: MonitorSpec) -> bool:
         spec: ``maximum_untested``, and ``alarm_features``, all of which must have been tested.
 
     Example:
-        >>> is_enough(Scrutiny(asked=10, untested=("a", "b"), unknown=("a", "b")), MonitorSpec())
+        >>> is_enough(Scrutiny(requested=10, untested=("a", "b"), unknown=("a", "b")), MonitorSpec())
         True
-        >>> is_enough(Scrutiny(asked=10, untested=("a",), unknown=("a",)), MonitorSpec(alarm_features=("a",)))
+        >>> is_enough(Scrutiny(requested=10, untested=("a",), unknown=("a",)), MonitorSpec(alarm_features=("a",)))
         False
     """
     if set(found.unknown) & set(spec.alarm_features):
         return False
-    return found.asked > len(found.unknown) and len(found.unknown) <= spec.maximum_untested * found.asked
+    return found.requested > len(found.unknown) and len(found.unknown) <= spec.maximum_untested * found.requested
 
 
 def to_inspect(features: Iterable[FeatureDrift]) -> list[FeatureDrift]:
@@ -99,7 +99,7 @@ def untested_words(found: Scrutiny, features: Sequence[FeatureDrift]) -> list[st
 
     Example:
         >>> store = FeatureDrift(name="store", psi=0, p_value=1, drifted=False, in_part="few", reason="few_clusters")
-        >>> untested_words(Scrutiny(asked=3, in_part=("store",)), [store])
+        >>> untested_words(Scrutiny(requested=3, in_part=("store",)), [store])
         ['1 tested in part: too few clusters for store']
     """
     by_name = {each.name: each for each in features}
