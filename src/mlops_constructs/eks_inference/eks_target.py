@@ -67,8 +67,8 @@ _IS_TIME_TO_REPEAT = (
 )
 # start of the comparison of metrics
 COMPARED_SINCE = f"{{% {_IS_REHEARSED} ? $fromMillis($toMillis($now()) + 60000) : $now() %}}"
-_REPEATED_ANSWER = "{% $merge([$states.result.Payload, {'asked': true, 'step': $step}]) %}"
-_NO_ANSWER = "{% {'asked': true, 'passed': true, 'reason': '', 'step': $step} %}"
+_REPEATED_ANSWER = "{% $merge([$states.result.Payload, {'sent': true, 'step': $step}]) %}"
+_NO_ANSWER = "{% {'sent': true, 'passed': true, 'reason': '', 'step': $step} %}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +322,7 @@ class SlotSteps:
 
     def _judge_states(self) -> dict[str, State]:
         evident = "IsLastStep" if self.golden is None else "HasAgain"
-        kept = () if self.golden is None else (("$again.asked", "GoldenAgain"),)
+        kept = () if self.golden is None else (("$again.sent", "GoldenAgain"),)
         return {
             "NeedsEvidence": choose((COMPARES, "LastVerdict"), default=evident),
             "LastVerdict": verdict_state(

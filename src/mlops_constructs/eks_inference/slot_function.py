@@ -72,7 +72,7 @@ def define_slot_function(
         id,
         business_unit=business_unit,
         folder="eks_slot",
-        description=f"Slots of {service_name}: applies a version, looks at it, lets a slot rest",
+        description=f"Applies versions to the slots of {service_name}, checks them and scales them to zero",
         environment={
             "ENDPOINT": service_name,
             "ARTIFACTS_BUCKET": business_unit.artifacts.bucket_name,

@@ -70,7 +70,7 @@ class EndpointJobs(Construct):
             "Function",
             business_unit=business_unit,
             folder="api_jobs",
-            description=f"Begins and ends jobs of {endpoint_name}",
+            description=f"Starts and stops the jobs of {endpoint_name}",
             environment={"ENDPOINT": endpoint_name, "EXCHANGE_BUCKET": exchange.bucket.bucket_name},
             statements=[
                 allow("sagemaker:InvokeEndpointAsync", endpoint_arn),

@@ -249,7 +249,7 @@ def rows_job(jobs: JobEnvironment, server: ServerPlan) -> dict[str, object]:
         jobs,
         "rows",
         "server_rows",
-        ["--content-type", server.content_type, "--artifact-sha256", "{% $asked_sha256 %}"],
+        ["--content-type", server.content_type, "--artifact-sha256", "{% $requested_sha256 %}"],
         inputs={"holdout": _split(jobs, "holdout"), "model": "{% $container.ModelDataUrl %}"},
         outputs={"rows": _of_answers(jobs, "rows"), "answers": _of_answers(jobs, "answers")},
         is_isolated=True,

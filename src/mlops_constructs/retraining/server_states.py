@@ -15,13 +15,13 @@ from mlops_constructs.retraining.job_requests import (
     transform_job,
 )
 
-# value of $turn for the champion; $container and $asked_sha256 are the container and archive hash of the current turn
+# value of $turn for the champion; $container and $requested_sha256 are the container and archive hash of the current turn
 _CHAMPION = "2"
 _SDK = "aws-sdk:sagemaker:"
 # a prefix per archive, container and holdout; a holdout with more than one page of files is never found again
 _ANSWERS = """{{% (
     $files := $states.result.Contents.(Key & ' ' & ETag);
-    $of := $string($container) & ' ' & $asked_sha256 & ' {content_type} ' & $join($files, ' ');
+    $of := $string($container) & ' ' & $requested_sha256 & ' {content_type} ' & $join($files, ' ');
     'predictions/{pipeline}/' & $hash($of & ($states.result.IsTruncated ? $name & $turn : ''), 'SHA-256')
 ) %}}"""
 
@@ -64,7 +64,7 @@ def server_states(
                 "ListRows",
                 turn="1",
                 container=container(server.image_uri, "{% $artifact %}"),
-                asked_sha256="{% $artifact_sha256 %}",
+                requested_sha256="{% $artifact_sha256 %}",
             ),
             "Answered": choose((f"$turn = '{_CHAMPION}'", "EvaluateAgainstAnswers"), default="TakeAnswers"),
             "TakeAnswers": assign(next_state, candidate_answers="{% $answers %}"),
@@ -76,7 +76,7 @@ def server_states(
             "ListRows",
             turn=_CHAMPION,
             container=container("{% $champion.image %}", "{% $champion.artifact_uri %}"),
-            asked_sha256="{% $champion.artifact_sha256 %}",
+            requested_sha256="{% $champion.artifact_sha256 %}",
         ),
         "ListRows": task(
             "aws-sdk:s3:listObjectsV2",

@@ -37,7 +37,7 @@ THRICE_MORE: State = {
 _SERVES = "$endpoint.EndpointStatus = 'InService' and $not($exists($endpoint.PendingDeploymentSummary))"
 _BROKEN = "$endpoint.EndpointStatus in ['Failed', 'OutOfService', 'UpdateRollbackFailed']"
 # result before golden requests are sent again
-NOT_REPEATED = {"asked": False, "passed": True, "reason": ""}
+NOT_REPEATED = {"sent": False, "passed": True, "reason": ""}
 # suffix of a promotion's reason
 AGAIN_PASSED = "; golden requests passed again on the serving fleet"
 # why a rollout was stopped; empty if it was not
@@ -227,10 +227,10 @@ def bake_states(*, golden_arn: str, endpoint_name: str, next_state: str) -> tupl
         golden_arn: ARN of the function ``rollout_golden``.
     """
     repeat = _repeat_golden(golden_arn, endpoint_name, next_state="IsStillGolden", catch=next_state)
-    is_time = f"{_IS_REPEATED} and $not($again.asked) and {_SERVES_ALONE} and $compared.calls >= $plan.min_invocations"
+    is_time = f"{_IS_REPEATED} and $not($again.sent) and {_SERVES_ALONE} and $compared.calls >= $plan.min_invocations"
     return (is_time, "AskInBake"), {
         # after an error, the requests before the promotion decide
-        "AskInBake": on_error(repeat, again={**NOT_REPEATED, "asked": True}),
+        "AskInBake": on_error(repeat, again={**NOT_REPEATED, "sent": True}),
         "IsStillGolden": choose((f"$not($again.passed) and {CAN_STOP}", "KeepStopped"), default=next_state),
         **stop_states(WHY_UNLIKE, names=("KeepStopped", "StopFleet"), next_state=next_state),
     }
@@ -259,7 +259,7 @@ def _repeat_golden(golden_arn: str, endpoint_name: str, *, next_state: str, catc
         part="again",
         next_state=next_state,
         catch=catch,
-        answer={"again": "{% $merge([$states.result.Payload, {'asked': true}]) %}"},
+        answer={"again": "{% $merge([$states.result.Payload, {'sent': true}]) %}"},
     )
 
 

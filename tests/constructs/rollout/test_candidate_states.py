@@ -109,7 +109,7 @@ def test_every_state_leads_out():
 def test_what_cannot_be_asked_in_the_bake_is_left_to_the_last_time():
     """It counts as passed there, and no error text reaches the record."""
     ask = BAKE["AskInBake"]["Catch"][-1]
-    assert (ask["Next"], ask["Assign"]) == ("Next", {"again": {"asked": True, "passed": True, "reason": ""}})
+    assert (ask["Next"], ask["Assign"]) == ("Next", {"again": {"sent": True, "passed": True, "reason": ""}})
     stops = [state for name, state in tasks({"States": BAKE}) if name != "AskInBake"]
     assert [state["Catch"][-1].get("Assign") for state in stops] == [None, None]
 
