@@ -265,7 +265,9 @@ def test_others_that_wait_are_told_of(script: Script) -> None:
 
     script.then(end).go(REQUEST)
 
-    assert script.messages[0] == "1 more executions wait for the endpoint and go on afterwards: mlops status shows them"
+    assert (
+        script.messages[0] == "1 more executions wait for the endpoint and continue afterwards: mlops status shows them"
+    )
 
 
 def test_a_stale_lock_is_no_rollout(script: Script) -> None:

@@ -169,7 +169,7 @@ class WayBack:
             return self._alone(request, live, row, running, name)
         if len(running) > 1:
             self.echo(
-                f"{len(running) - 1} more executions wait for the endpoint and go on afterwards: mlops status shows them"
+                f"{len(running) - 1} more executions wait for the endpoint and continue afterwards: mlops status shows them"
             )
         return self._beside(holder, request, live)
 

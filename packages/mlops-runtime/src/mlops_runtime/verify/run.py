@@ -280,7 +280,9 @@ class Verification:
             self._echo(f"remove what an earlier run left: {', '.join(map(' '.join, found))}")
             left, why = remove_all(self._place, self._journal, self._unit, beat=self._renew)
             if left:
-                raise VerifyError(f"an earlier run left {', '.join(map(' '.join, left))}, and it does not go: {why}")
+                raise VerifyError(
+                    f"an earlier run left {', '.join(map(' '.join, left))}, and it cannot be deleted: {why}"
+                )
 
     # -- teardown
 

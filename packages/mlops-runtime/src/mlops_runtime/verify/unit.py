@@ -187,7 +187,7 @@ class Unit:
             other = next(
                 (n for n in {**rows, **found} if rows.get(n) != json.dumps(found.get(n))), "the order of its parts"
             )
-            raise CheckError(f"the template comes back with another {other}")
+            raise CheckError(f"the returned template has another {other}")
         return f"{len(json.dumps(found))} characters of JSON, as uploaded"
 
     def deployed(self) -> dict[str, str]:
