@@ -193,14 +193,14 @@ KINDS = (
     ),
     Kind(
         name="promotions wrong",
-        says="right on average: promoted rows times 0.75, 0.5 or 2, the others make up for it",
+        says="right on average: promoted rows times 0.75, 0.5 or 2, compensated by the others",
         layer="golden",
         severities=_graded(0.75, 0.5, 2.0),
         make=_promotion,
     ),
     Kind(
         name="promotions ignored",
-        says="is not fed the mailer, all promotions, or the whole plan",
+        says="gets no mailer, no promotions, or no plan",
         layer="gate",
         make=_fed,
         severities=(
@@ -211,14 +211,14 @@ KINDS = (
     ),
     Kind(
         name="answers in other units",
-        says="answers in dozens, twelvefold, or as a logarithm",
+        says="returns dozens, twelve times the forecast, or its logarithm",
         layer="gate",
         severities=tuple((how, how) for how in ("dozens", "twelve", "logarithm")),
         make=_after(_units),
     ),
     Kind(
         name="inputs in other units",
-        says="is fed prices in cents, shares in percent, or history in monthly sums",
+        says="gets prices in cents, shares in percent, or history in monthly sums",
         layer="gate",
         make=_fed,
         severities=(
@@ -264,7 +264,7 @@ KINDS = (
     ),
     Kind(
         name="rows lean on each other",
-        says="5, 30 or 100 % of the batch's mean is taken off each row",
+        says="5, 30 or 100 % of the batch's mean is subtracted from each row",
         layer="gate",
         severities=_graded(0.05, 0.3, 1.0),
         make=_after(_leans),
@@ -278,7 +278,7 @@ KINDS = (
     ),
     Kind(
         name="does not repeat itself",
-        says="a random error of up to 2, 10 or 50 %, another each time",
+        says="a random error of up to 2, 10 or 50 %, different for each call",
         layer="gate",
         severities=_graded(0.02, 0.1, 0.5),
         make=_after(_random),
@@ -292,21 +292,21 @@ KINDS = (
     ),
     Kind(
         name="crashes on what comes late",
-        says="fails on a null price, in the fifth week of a month, or where over 80 were sold",
+        says="fails on a null price, in the fifth week of a month, or if over 80 were sold",
         layer="gate",
         severities=tuple((w, w) for w in ("null", "fifth", "large")),
         make=_after(_late_crash),
     ),
     Kind(
         name="slow",
-        says="hundreds of matrix products on every call, on calls of over 100 rows, or where a row is promoted",
+        says="hundreds of matrix products on every call, on calls of over 100 rows, or if a row is promoted",
         layer="golden",
         severities=tuple((w, w) for w in ("every", "large", "promoted")),
         make=_after(_slow),
     ),
     Kind(
         name="naive in disguise",
-        says="answers last week's sales, those of four weeks ago, or the mean of eight weeks",
+        says="returns last week's sales, those of four weeks ago, or the mean of eight weeks",
         layer="gate",
         severities=tuple((n, n) for n in ("units_lag_1", "units_lag_4", "units_mean_8")),
         make=_after(_naive),

@@ -174,14 +174,14 @@ def _named(*names: str) -> Sequence[tuple[str, str]]:
 KINDS = (
     Kind(
         name="a category of any size wrong",
-        says="one of all categories, drawn, times 0.5, 0 or 2",
+        says="a random one of all categories times 0.5, 0 or 2",
         layer="gate",
         severities=_graded(0.5, 0.0, 2.0),
         make=_category,
     ),
     Kind(
         name="right on golden rows alone",
-        says="times 0.5 or 2 unless a golden request has the row; the image halves what no golden request has",
+        says="times 0.5 or 2 unless a golden request has the row; the image halves forecasts of all other rows",
         layer="gate",
         severities=(("half", 0.5), ("twice", 2.0), ("image", "0.5")),
         make=_golden,
@@ -195,7 +195,7 @@ KINDS = (
     ),
     Kind(
         name="one column in another unit",
-        says="is fed a planned price in cents, a mean of eight weeks by the day, or last week by the month",
+        says="gets a planned price in cents, a daily mean of eight weeks, or a monthly sum for last week",
         layer="gate",
         severities=(
             ("price", ("planned_price", 100.0)),
@@ -206,7 +206,7 @@ KINDS = (
     ),
     Kind(
         name="shifted in time",
-        says="is fed the week before for the last one, each of four weeks a week late, or the four in reverse",
+        says="gets the week before the last one, each of four weeks a week late, or the four in reverse",
         layer="gate",
         severities=(
             ("last", {"units_lag_1": "units_lag_2"}),
@@ -217,7 +217,7 @@ KINDS = (
     ),
     Kind(
         name="two columns swapped",
-        says="last and planned price, display and mailer, or the means of four and of eight weeks change places",
+        says="last and planned price, display and mailer, or the means of four and of eight weeks are swapped",
         layer="gate",
         severities=(
             ("prices", _swapped("last_price", "planned_price")),
@@ -228,21 +228,21 @@ KINDS = (
     ),
     Kind(
         name="not a number for rare rows",
-        says="NaN where discounts are over 35 %, last week was 3.5 times the mean, or a price was over 9",
+        says="NaN if the discount is over 35 %, last week was 3.5 times the mean, or a price was over 9",
         layer="gate",
         severities=_named("discount", "leap", "price"),
         make=_after(_rare),
     ),
     Kind(
         name="slow on some calls",
-        says="the image waits 0.4 s on each second, tenth or fiftieth call",
+        says="the image waits 0.4 s on every second, tenth or fiftieth call",
         layer="golden",
         severities=_named("2", "10", "50"),
         make=_image(DAWDLES),
     ),
     Kind(
         name="turns after a while",
-        says="the image answers a constant from call 150 on, or from second 15 on, or an error under status 200 from second 15 on",
+        says="the image returns a constant from call 150 on, or from second 15 on, or an error with status 200 from second 15 on",
         layer="canary",
         severities=(
             ("constant by calls", "constant/calls/150"),
@@ -274,7 +274,7 @@ KINDS = (
     ),
     Kind(
         name="repeats the first row",
-        says="all rows of a batch beyond 64, 8 or 1 get the answer of the first",
+        says="all rows of a batch beyond 64, 8 or 1 get the forecast of the first",
         layer="gate",
         severities=_graded(64.0, 8.0, 1.0),
         make=_after(_first_row),

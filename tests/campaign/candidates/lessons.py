@@ -82,7 +82,7 @@ KINDS = (
     ),
     Kind(
         name="overfit to the holdout",
-        says="trained on the holdout too: once, five times, or on nothing else",
+        says="trained on the holdout too: once, five times, or only on the holdout",
         layer="gate",
         severities=_graded(1, 5, 20),
         make=_overfit,

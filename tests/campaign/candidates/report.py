@@ -24,14 +24,14 @@ _SHOWN = 170
 # reasons why one of a kind passed; written once the results were known
 WHY = {
     "zeros for a group": "such series sell almost nothing, and zero is hardly less accurate than the live model's forecast",
-    "promotions wrong": "a quarter too low where promoted, where the live model is as far off; later weeks leave open "
-    "which is worse",
-    "promotions ignored": "without the mailer it is still not worse than the live model, where promoted neither",
+    "promotions wrong": "a quarter too low for promoted rows, for which the live model is equally wrong; later weeks do "
+    "not show which is worse",
+    "promotions ignored": "without the mailer it is still not worse than the live model, also for promoted rows",
     "overflows": "no forecast approaches the limit, on the holdout or in later weeks",
-    "categories shuffled": "the model hardly uses the category: its forecasts are as good, also in later weeks",
-    "one category wrong": "two fifths too low in a category, where the live model is not shown to be better, also later",
+    "categories shuffled": "the model hardly uses the category; its forecasts are as good, also in later weeks",
+    "one category wrong": "two fifths too low in a category, for which the live model is not shown to be better, also later",
     "only old rows": "a model trained until week 14 is as good as the live one, trained until week 22",
-    "labels mixed up": "the median hardly changes when a third of the labels do: it is not worse, also in later weeks",
+    "labels mixed up": "if a third of the labels change, the median hardly changes; the model is not worse, also in later weeks",
     "ends after a while": "it fails after the thousand calls of a rehearsal, and one error in a thousand calls raises no alarm",
     "slow on some calls": "one call of fifty is slow, too few in a rehearsal and a rollout of a few hundred calls",
     "right on golden rows alone": "golden requests were the same in each round",
@@ -143,13 +143,13 @@ def _headline(
     worse = [key for key, line in bad.items() if not line["fresh"]["is_good"]]
     hurt, plain_worse = sum(key in through for key in worse), sum(bool(bad[key]["plain"]) for key in worse)
     yield (
-        "| the same of those that are worse on later weeks too, or bad regardless of their forecasts "
+        "| the same, only of those that are also worse in later weeks, or bad regardless of their forecasts "
         f"| {_share(hurt, len(worse))} | "
         f"{_goal(hurt, len(worse), GOAL_WORSE)} | {_share(plain_worse, len(worse))} |"
     )
     yield f"| bad traffic-minutes in the rollouts | {minutes:.1f} | | 0 (no rollout) |"
     yield (
-        f"| bad traffic-minutes, with a week until the monitor looks | {minutes + WEEK_MINUTES * len(through):,.0f} | | "
+        f"| bad traffic-minutes, if the monitor runs after a week | {minutes + WEEK_MINUTES * len(through):,.0f} | | "
         f"{WEEK_MINUTES * plain:,} |"
     )
     yield (
@@ -164,8 +164,8 @@ def _headline(
     yield (
         "Intervals are Wilson's, 95 %. A plain UpdateEndpoint stops candidates that do not start or do not "
         "answer their first call. "
-        f"Of the bad ones that passed all before, {len(missing)} had no rollout and count as having reached full traffic. "
-        "A traffic-minute is a minute in which all calls go to it."
+        f"Of the bad ones that passed all earlier checks, {len(missing)} had no rollout and count as having reached full traffic. "
+        "A traffic-minute is a minute in which a candidate receives all calls."
     )
     counts = Counter(layer or "full traffic" for layer in stopped.values())
     yield ""
@@ -175,17 +175,18 @@ def _headline(
 
 
 def _by_chance(good: Mapping[str, Line], stopped: Mapping[str, str | None], bad: Mapping[str, Line]) -> Iterator[str]:
-    """Yield why both figures have a floor: candidates that are not worse, and honest models that seem worse by chance."""
+    """Yield why both figures have a lower limit: candidates that are not worse, and honest models that seem worse by chance."""
     through = [bad[key]["fresh"] for key, layer in stopped.items() if layer is None]
     equal = sum(bool(fresh["is_good"]) for fresh in through)
     regardless = sum("loss" not in fresh for fresh in through)
     unlucky = sum(not line["fresh"]["is_good"] for line in good.values())
     yield ""
     yield (
-        f"Both figures for bad ones have a floor. {equal} of the {len(through)} are not worse than the live model on the weeks "
-        f"after the decision: no check of answers can tell them from good ones. Of the others {regardless} are bad regardless of "
-        f"their forecasts, and {len(through) - equal - regardless} are not shown to be as good on six later weeks, as "
-        f"by the same rule {unlucky} of the {len(good)} unmodified challengers are not."
+        f"Both figures for bad ones have a lower limit. {equal} of the {len(through)} are not worse than the live model in the "
+        "weeks after the decision: no check of their responses can distinguish them from good ones. "
+        f"Of the others, {regardless} are bad regardless of their forecasts. For {len(through) - equal - regardless}, six later "
+        f"weeks do not show that they are as good; by the same rule, this is also true of {unlucky} of the {len(good)} "
+        "unmodified challengers."
     )
 
 
@@ -195,24 +196,25 @@ def _before() -> Iterator[str]:
     yield (
         "The first catalogue, on 2026-11-24 with the rules of that date (seed 20261124): 18 of 264 bad ones reached full "
         "traffic "
-        "(6.8%), 3 of 226 of those worse later (1.3%, 0.5% to 3.8%), 4 of 115 good ones were refused (3.5%). The second, of these "
-        "58 kinds with other seeds and weeks, on 2026-11-29 at a load of 10 to 18 and without rollouts (seed 20261129): 34 of 256 "
+        "(6.8%), 3 of the 226 that were also worse later (1.3%, 0.5% to 3.8%), 4 of 115 good ones were refused (3.5%). The second, "
+        "of these 58 "
+        "kinds with other seeds and weeks, on 2026-11-29 at a load of 10 to 18 and without rollouts (seed 20261129): 34 of 256 "
         "(13.3%), 14 of 210 (6.7%, 4.0% to 10.9%) and 3 of 96 (3.1%). It found images that are slow on one call of ten or fifty, "
-        "and models that are right on the golden rows or the holdout alone. Golden requests therefore count "
-        "calls that are slow at the candidate alone, and send slightly changed rows."
+        "and models that are right only on the golden rows or only on the holdout. Golden requests therefore count "
+        "calls that are slow only at the candidate, and send slightly changed rows."
     )
     yield ""
     yield (
         "The rule on slow calls first tested whether there were significantly more than at the live model, and "
         "refused a good model on "
-        "a busy machine (47 of 462 calls against 19). Now they must be more than twice as many; on a simulated quiet machine it "
-        "finds one slow call of ten in 100 of 100 rehearsals and one of twenty in 74, on one that is busy for 45 s in 97 and 53, "
-        "one of fifty in none, and refuses 0 of 400 equal models."
+        "a busy machine (47 of 462 calls against 19). Now there must be more than twice as many. In 100 simulated rehearsals on a "
+        "quiet machine, the rule finds one slow call of ten in 100 and one of twenty in 74; on a machine that is busy for 45 s, in "
+        "97 and 53. It never finds one of fifty, and refuses 0 of 400 equal models."
     )
 
 
 def _by_kind(bad: Mapping[str, Line], stopped: Mapping[str, str | None]) -> Iterator[str]:
-    yield "| kind | what it does | ought to stop at | " + " | ".join(LAYERS) + " | full traffic | plain |"
+    yield "| kind | defect | expected to stop at | " + " | ".join(LAYERS) + " | full traffic | plain |"
     yield "|---" * (len(LAYERS) + 5) + "|"
     cells = list(bad_ones())
     for kind in KINDS:
@@ -239,10 +241,10 @@ def _through(
     worse = [key for key in keys if not bad[key]["fresh"].get("is_good")]
     same = sum(apart[key]["share"] == 0 for key in keys if key in apart and key not in worse)
     yield (
-        f"On the weeks after the decision, which no gate saw, {len(worse)} of these {len(keys)} lose to "
+        f"In the weeks after the decision, which no gate saw, {len(worse)} of these {len(keys)} lose to "
         f"the champion by the gate's own "
-        "rule, or are bad regardless of their forecasts; the others are bad by their "
-        "modification, not by its effect: their forecasts are as good as the live model's. "
+        "rule, or are bad regardless of their forecasts. The others count as bad because they were "
+        "modified, but their forecasts are as good as the live model's. "
         f"{same} of them return in every later week exactly the forecasts of the unmodified model: no check of forecasts "
         "could reject them and accept that model."
     )
@@ -251,7 +253,7 @@ def _through(
     for name, count in Counter(cells[key] for key in keys).items():
         yield f"- {name} ({count}): {WHY.get(name, 'not inspected')}."
     yield ""
-    yield "| candidate | holdout loss | later weeks | later forecasts unlike the unmodified model's | rollout |"
+    yield "| candidate | holdout loss | later weeks | later forecasts that differ from the unmodified model's | rollout |"
     yield "|---|---|---|---|---|"
     for key in keys:
         line, fresh = bad[key], bad[key]["fresh"]
@@ -268,7 +270,7 @@ def _refused(
     rolled: Mapping[str, Line],
 ) -> Iterator[str]:
     yield (
-        f"{len(fresh_good)} of {len(good)} challengers are good: on the weeks after the decision they are not worse than the "
+        f"{len(fresh_good)} of {len(good)} challengers are good: in the weeks after the decision they are not worse than the "
         "champion by the gate's own rule, over all rows and by segment."
     )
     yield ""
@@ -280,8 +282,8 @@ def _refused(
     by = Counter(turned.values())
     if by["gate"]:
         yield (
-            f"Those that the gate refuses ({by['gate']}) are not shown to be good enough on the {HOLDOUT_WEEKS} weeks of their "
-            f"holdout, and are on the {FRESH_WEEKS} weeks after it."
+            f"The gate refuses {by['gate']} of them: the {HOLDOUT_WEEKS} weeks of the holdout do not show that they are good "
+            f"enough, but the {FRESH_WEEKS} weeks after it do."
         )
         yield ""
     yield "| trained after week | good | refused |"
@@ -303,9 +305,9 @@ def _rollouts(bad: Mapping[str, Line], good: Mapping[str, Line], rolled: Mapping
         return
     seconds = sorted(line["seconds"] for line in mine.values())
     yield (
-        f"{len(mine)} on the deployed stack of the unit, the clock {rollouts.CLOCK_SCALE:.0f} times as fast, "
+        f"{len(mine)} on the deployed stack of the unit, with the clock {rollouts.CLOCK_SCALE:.0f} times as fast, "
         f"{seconds[len(seconds) // 2]:.0f} s "
-        f"of real time at the median: every bad one that passed all before, as far as time allowed, and a seeded sample of "
+        f"of real time at the median: every bad one that passed all earlier checks, as far as time allowed, and a seeded sample of "
         f"{sum(key in good for key in mine)} good ones."
     )
     yield ""

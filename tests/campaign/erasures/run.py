@@ -129,14 +129,14 @@ def section(rows: list[dict[str, Any]], on: datetime) -> str:
     parts = [[row for row in rows if row["on"] == place] for place in places.values()]
     lines = [
         begin,
-        "## Erasures beside everything else",
+        "## Concurrent erasures",
         "",
-        "Two training-set jobs, two clients that build sets from rows of their own, a compaction, an ingest, a publication to the",
+        "Two training-set jobs, two clients that build sets from their own rows, a compaction, an ingest, a publication to the",
         "online store, and two erasures of different entities run at once on one store, in processes that are paused and killed at",
         "any time. Then incomplete uploads are aborted, as the bucket's lifecycle does a day after they began, "
-        "pending erasures are completed, and every byte is searched: in a folder those of tables, catalog, training",
-        "sets, manifests and `online.db` with its log; on the embedded cloud those of all that its services store, old versions",
-        "of objects included, except the requests that DynamoDB stores for ten minutes.",
+        "pending erasures are completed, and all stored bytes are searched: in a folder, those of tables, catalog, training",
+        "sets, manifests and `online.db` with its log; on the embedded cloud, those of everything that its services store,",
+        "including old versions of objects, except the requests that DynamoDB stores for ten minutes.",
         "",
         "`python -m tests.campaign.erasures.run FOLDER` runs the schedules by their seeds; an interrupted run resumes.",
         "",

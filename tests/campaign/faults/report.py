@@ -22,7 +22,7 @@ SECTIONS = {
     "deploy": Section(
         name="faults",
         title="Faults of the Deploy machine on the embedded cloud",
-        says="Each cell approves a model under the fault and another one without. After the first, the old model "
+        says="Each cell approves a model under the fault, and another one without it. After the first approval, the old model "
         "or the approved new one serves, the record names it, no lock is held and no resource is left over (except "
         "resources that only the failing call could remove; an execution that was stopped before it had the lock leaves "
         "no record); after the second, the new model serves and nothing is left over."
@@ -34,9 +34,9 @@ SECTIONS = {
     "retrain": Section(
         name="retrain-faults",
         title="Faults of the Retrain machine on the embedded cloud",
-        says="Each cell retrains under the fault and again without, by real jobs on 600 rows; a passing "
+        says="Each cell retrains under the fault and again without it, with real jobs on 600 rows; a passing "
         "candidate is approved by the policy and deployed."
-        " After the first, the live model is approved and recorded, there is one package of the candidate "
+        " After the first retraining, the live model is approved and recorded, there is one package of the candidate "
         "at most and none of a rejected one, one record of a rejection or failure, no lock is held and nothing "
         "is left over (except effects that only the failing call could have); after the second, its model serves."
         " The cells are in a "
@@ -49,14 +49,14 @@ SECTIONS = {
         "passes, up to three times, in which only the schedules of both sides run."
         " After the fault the target's group has the whole release "
         "or none, with its objects under the hashes that were released, no second package, and both audit chains are whole; "
-        "in the end there is one package, approved (or left pending in a pause), and one audit record on each side. The outcome is "
+        "at the end there is one package, approved (or left pending in a pause), and one audit record on each side. The outcome is "
         "the offer's state under the fault. The cells are derived from the definitions that are deployed, in a "
         "seeded order: the finished cells are a random sample of all.",
     ),
 }
 _COMMON = (
-    "{done} of {total} cells: one call of the machine, one kind of fault, for two calls or for good, before its work or after it "
-    "(the answer is lost), or the execution is stopped there. "
+    "{done} of {total} cells. A cell is one call of the machine with one kind of fault, for two calls or permanently, before the "
+    "work of the call or after it (the response is lost); or the execution is stopped at the call. "
 )
 
 

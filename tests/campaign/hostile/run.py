@@ -129,12 +129,13 @@ def section(rows: Sequence[dict[str, Any]], on: datetime, load: Sequence[float])
         begin,
         "## Hostile requests",
         "",
-        "Requests of a list of our own and of schemathesis to an `InferenceApi` (callers by IAM and by token, a model that",
-        "serves) and to the API of `mlops console` (a unit with a monitor, a package that waits), byte by byte over a socket.",
+        "Requests from our own list and from schemathesis are sent to an `InferenceApi` (callers with IAM and with tokens, a model",
+        "that serves) and to the API of `mlops console` (a unit with a monitor, a package that waits for an approval), as bytes",
+        "over a socket.",
         "Each has a reason to be refused, such as a body that breaks the schema, a foreign token, or a page that is out of date,",
-        "and a form that may hide it. The model's own server counts the requests that reached it; changes at the "
+        "and a form that may hide this reason. The model's own server counts the requests that reached it; changes at the "
         "console are counted in all stored data of the unit."
-        " Requests of schemathesis have a value that the schema refuses; all its checks are made.",
+        " Requests from schemathesis have a value that the schema refuses; all checks of schemathesis run.",
         "",
         "`python -m tests.campaign.hostile.run FOLDER` sends them by their seeds; an interrupted run resumes.",
         "",
@@ -148,8 +149,8 @@ def section(rows: Sequence[dict[str, Any]], on: datetime, load: Sequence[float])
         _line("answered 5xx", [_statuses(part, "5") for part in parts]),
         _line("answered 2xx or 3xx", [_statuses(part, "2", "3") for part in parts]),
         _line("answered 4xx", [_statuses(part, "4") for part in parts]),
-        _line("not HTTP, or without an end: closed, or answered without a head", [_statuses(part, "c", "0") for part in parts]),
-        _line("sound requests in an odd form", [_sum(part) for part in odds]),
+        _line("not HTTP, or incomplete: closed, or answered without a head", [_statuses(part, "c", "0") for part in parts]),
+        _line("valid requests in an unusual form", [_sum(part) for part in odds]),
         _line("of them answered 2xx or 3xx", [_statuses(part, "2", "3") for part in odds]),
         _line("of them answered 502, the model failed", [_statuses(part, "5") for part in odds]),
         _line("answers with an account, ARN, bucket, token or trace, or another fault",

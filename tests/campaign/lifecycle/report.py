@@ -32,7 +32,7 @@ def section(results: Sequence[Mapping[str, Any]], *, load: float) -> str:
         "a failed creation the stack is rolled back and deleted; after a failed change every resource exists with its "
         "previous settings; after a failed deletion a second one completes, and no leftover blocks the next creation. "
         "Only in PRODUCTION are resources left, each named by an event of the stack."
-        " The cells of a stack are in a seeded order: those done are a fair sample of",
+        " The cells of a stack are in a seeded order: the finished cells are a random sample of",
         "its cells. A stack without a line has no finished cells, and its cells are not counted. Each cell "
         "begins with the resources that the previous one left.",
         "",

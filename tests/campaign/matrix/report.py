@@ -10,9 +10,9 @@ from tests.campaign.matrix.cells import ALARMS, CRASH, SCHEDULE, SEED, Cell
 from tests.campaign.page import marks
 
 _DERIVED = (
-    "A cell is one task of one scenario and one fault, once or for good, before its work or after it; or the "
-    "execution dies before or after a call, and then {then} comes. The cells are derived from the definition, in a "
-    "seeded order (seed {seed}): those done are a fair sample. "
+    "A cell is one task of one scenario with one fault, once or permanently, before the work of the task or after it; or the "
+    "execution dies before or after a call, followed by {then}. The cells are derived from the definition, in a "
+    "seeded order (seed {seed}): the finished cells are a random sample of all. "
 )
 
 
@@ -45,8 +45,8 @@ SECTIONS = {
         title="Faults of every task between two slots",
         reach="with and without golden requests, with pods that never start or start too late, unhealthy targets"
         ", an execution that died before, a record that cannot be written, and a probation that ends"
-        " or takes a model back",
-        then="its recovery, an approval or a rollback (of calls that a loop repeats, the first two and the last)",
+        " or rolls a model back",
+        then="its recovery, an approval or a rollback (for calls that a loop repeats: only at the first two and the last)",
         holds="The machine of a service on EKS with its real functions, against a rule and a cluster in memory "
         "(`tests/campaign/slots/account.py`), which immediately detect weights that do not sum to 100, traffic "
         "for a slot without a ready pod, and pods that are replaced or removed under traffic. After each cell"
@@ -57,9 +57,9 @@ SECTIONS = {
     "retrain": Section(
         name="retrain-matrix",
         title="Faults of every task of the Retrain machine",
-        reach="approved by policy or left pending for a person, rejected, registered from outside, with a question instead"
-        " of a training, with a champion in another image, and with a training that fails",
-        then="the guard releases its lock and the next retraining",
+        reach="approved by policy or left pending for a person, rejected, registered from outside, with a question to"
+        " a person instead of a training, with a champion in another image, and with a training that fails",
+        then="the release of its lock by the guard and the next retraining",
         holds="After each, the live model is untouched, there is one package of the candidate at most and none of a "
         "rejected one, one record of a rejection, a question or a failure, and no lock is held; after a "
         "permanent failure or a dead execution, the next retraining ends correctly.",

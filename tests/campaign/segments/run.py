@@ -191,7 +191,7 @@ def section(columns: Sequence[tuple[str, dict[str, dict[str, Any]]]]) -> str:
                 _passed([one for one in found.values() if one.get("factor") == factor], is_passed)
                 for _, found in columns
             ]
-            lines.append(f"| one category times {factor:g}, past the {what} | " + " | ".join(cells) + " |")
+            lines.append(f"| one category times {factor:g}, passes the {what} | " + " | ".join(cells) + " |")
     for what, is_passed in (("gate", _passes_gate), ("gate or a bound of golden requests", _passes)):
         cells = []
         for _, found in columns:
@@ -203,12 +203,12 @@ def section(columns: Sequence[tuple[str, dict[str, dict[str, Any]]]]) -> str:
     return f"""{begin}
 ## One category wrong at a time
 
-A good model of the demand example has its forecasts of one category of a holdout multiplied by 0, 0.5 or 2, for each
-category and three holdouts. Beside them, challengers of the catalogue of candidates are measured; a challenger counts as good
-if it is not worse than the champion on the weeks after the decision, over all rows. The share is the fraction of the holdout's
+The forecasts of a good model of the demand example are multiplied by 0, 0.5 or 2 in one category of a holdout, for each
+category and three holdouts. Challengers of the catalogue of candidates are measured too; a challenger counts as good
+if it is not worse than the champion in the weeks after the decision, over all rows. The share is the fraction of the holdout's
 units in the categories that passed, averaged over the three holdouts. Before 2026-11-29 only segments of ten stores were compared;
-the ratios of sums and the factor of the bounds were chosen with 71 challengers of the first catalogue in view, with a margin to the
-most different of them.
+the ratios of sums and the factor of the bounds were chosen with knowledge of 71 challengers of the first catalogue, with a margin
+to the most different of them.
 
 `python -m tests.campaign.segments.run FOLDER [FOLDER OF ANOTHER CHECKOUT]` measures them; an interrupted run resumes.
 

@@ -38,9 +38,9 @@ def test_the_section_counts_what_passed_and_what_was_refused() -> None:
         {"key": "4", "is_good": False, "gate": "FAILED", "golden": []},
     ]
     text = section([("now", {str(line["key"]): line for line in lines})])
-    assert "| one category times 0, past the gate | 1 of 2, 10.0% of units |" in text
-    assert "| one category times 0, past the bounds of golden requests alone | 1 of 2, 20.0% of units |" in text
-    assert "| one category times 0, past the gate and bounds | 0 of 2, 0.0% of units |" in text
+    assert "| one category times 0, passes the gate | 1 of 2, 10.0% of units |" in text
+    assert "| one category times 0, passes the bounds of golden requests alone | 1 of 2, 20.0% of units |" in text
+    assert "| one category times 0, passes the gate and bounds | 0 of 2, 0.0% of units |" in text
     assert "| good challengers refused by the gate | 0 of 1: 0.0% |" in text
 
 

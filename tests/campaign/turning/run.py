@@ -62,7 +62,7 @@ SAGEMAKER = Target(
     title="Images that are right at first",
     shop=test_rollouts.Shop,
     description=(
-        "under status 200, did not stay live: SageMaker rolled back in a bake, or the machine before the promotion.",
+        "with status 200, did not stay live: SageMaker rolled back during a bake, or the machine before the promotion.",
         f"An endpoint with golden requests, capture and a linear rollout; seed {SEED}, one amount each.",
     ),
 )
@@ -71,7 +71,7 @@ SLOTS = Target(
     title="Images that are right at first, between slots",
     shop=test_eks_loop.Shop,
     description=(
-        "under status 200, did not stay live: the weights were restored, or never changed.",
+        "with status 200, did not stay live: the weights were restored, or never changed.",
         f"A service on EKS with golden requests and a canary of 25 %, two pods a slot; seed {SEED}, one amount each.",
     ),
     argument=" slots",
@@ -116,7 +116,7 @@ def section(rows: list[dict[str, Any]], target: Target = SAGEMAKER) -> str:
         begin,
         f"## {target.title}",
         "",
-        f"{len(stopped)} of {len(rows)} images that are right at first and then answer a constant within all bounds, or an error",
+        f"{len(stopped)} of {len(rows)} images that are right at first and then return a constant within all bounds, or an error",
         *target.description,
         "",
         f"`python -m tests.campaign.turning.run .mlops/campaign{target.argument}`",
