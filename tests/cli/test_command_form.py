@@ -91,7 +91,7 @@ OPTIONS = {
     "--entities": "file of keys and times",
     "--entity": "keys of one thing",
     "--every-hours": "step between windows",
-    "--feature-store": "a made project keeps features in its unit's store",
+    "--feature-store": "a generated project keeps features in its unit's store",
     "--features": "groups and columns",
     "--folder": "of copied files",
     "--follow": "what comes until interrupted, or the chain of another account that records name",
