@@ -231,6 +231,19 @@ def test_diff_tells_how_two_sets_differ(feature_shop: FeatureShop, features_feat
         (("rebuild", "abcdef"), "no training set has an id that starts with 'abcdef'; give more digits"),
         (("rebuild", "0" * 64), "no manifest 000000"),
         (("diff", "0" * 64, "1" * 64), "no manifest 000000"),
+        (
+            (
+                "build",
+                "sales",
+                "--entities",
+                "a.csv",
+                "--features",
+                "stock:on_hand",
+                "--as-of",
+                "0001-01-01T00:00+14:00",
+            ),
+            "--as-of must be a time with a zone, such as 2017-08-07T00:00:00Z, got '0001-01-01T00:00+14:00'",
+        ),
     ],
 )
 def test_feature_sets_fails_in_one_line(features_feature_sets: Run, arguments: tuple[str, ...], message: str) -> None:

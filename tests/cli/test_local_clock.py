@@ -5,14 +5,18 @@ import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import typer
+from hypothesis import given
+from hypothesis.strategies import from_regex, text
 from typer.testing import CliRunner
 
 from mlops_cli.__main__ import app
-from mlops_cli.local_clock import moment, span
+from mlops_cli.aws_account import UserError
+from mlops_cli.local_clock import _jump, moment, moved, span
 from mlops_local.cloud import Cloud
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -97,3 +101,47 @@ def test_spans_and_times() -> None:
     assert moment("2017-08-07T06:30+02:00").astimezone(UTC) == datetime(2017, 8, 7, 4, 30, tzinfo=UTC)
     with pytest.raises(typer.BadParameter, match="in this order, such as 7d or 1d6h, got '9999999999w'"):
         span("9999999999w")
+    with pytest.raises(typer.BadParameter, match="such as 7d or 1d6h, got '99999"):
+        span(f"{'9' * 5000}d")
+    with pytest.raises(typer.BadParameter, match=r"got '0001-01-01T00:00\+14:00'"):
+        moment("0001-01-01T00:00+14:00")
+
+
+@given(text(max_size=30) | from_regex(r"[0-9]{1,12}[wdhms]([0-9]{1,12}[hms])?", fullmatch=True))
+def test_any_text_is_a_duration_or_a_usage_error(given_text: str) -> None:
+    """However long its numbers are."""
+    try:
+        assert span(given_text) > timedelta(0)
+    except typer.BadParameter as error:
+        assert repr(given_text) in str(error)
+
+
+def test_a_time_that_no_calendar_has_is_refused() -> None:
+    """The error has the option and both values."""
+    start = datetime(2017, 8, 7, tzinfo=UTC)
+    assert moved(start, timedelta(hours=-6), option="--to") == datetime(2017, 8, 6, 18, tzinfo=UTC)
+    with pytest.raises(
+        UserError, match=r"--jump must stay within the years 1 to 9999, got \+9,999,999 days from 2017-08-07T"
+    ):
+        moved(start, span("9999999d"), option="--jump")
+
+
+def test_a_jump_to_the_last_day_of_the_calendar_is_made_in_days() -> None:
+    """The day after does not exist."""
+    moves, until = list[datetime](), datetime.max.replace(tzinfo=UTC)
+
+    def move(at: datetime) -> dict[str, Any]:
+        moves.append(at)
+        return {"now": at.isoformat(), "ran": 1}
+
+    assert _jump(until - timedelta(days=1, hours=1), until, move)["ran"] == 2
+    assert moves == [until - timedelta(hours=1), until]
+
+
+def test_fails_to_jump_beyond_the_calendar(cloud: Cloud, in_process: Run) -> None:
+    """The clock stays."""
+    before = cloud.clock()["epoch"]
+    done = in_process("local", "clock", "--jump", "9999999d", "--home", cloud.home)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("mlops: --jump must stay within the years 1 to 9999, got +9,999,999 days from ")
+    assert cloud.clock()["epoch"] < before + 86_400

@@ -154,6 +154,11 @@ def test_fails_on_what_cannot_be_replayed(shop: DeployedUnit, on_cloud: Run, tmp
     arguments = ("traffic", "replay", shop.endpoint, file, "--time")
     assert "a time must be a timestamp or ISO 8601; 1 row has another value" in on_cloud(*arguments, "x").stderr
     assert on_cloud(*arguments, "at", "--label-delay", "90m").returncode == 2
+    far = on_cloud(*arguments, "at", "--label-delay", "9999999d")
+    assert (far.returncode, far.stderr.startswith("mlops: --label-delay must stay within the years 1 to 9999")) == (
+        1,
+        True,
+    )
     assert "no row is in the requested period, got 1" in on_cloud(*arguments, "at", "--to", "2017-08-07").stderr
     shop.publish(replace(shop.endpoint_entry, url="http://127.0.0.1:9"))
     assert "captures nothing" in on_cloud(*arguments, "at", "--labels", "units").stderr

@@ -11,7 +11,7 @@ from mlops_runtime.iso_time import parse_time, with_offset
 EAST = timezone(timedelta(hours=2))
 
 
-@given(st.datetimes(timezones=st.sampled_from([None, UTC, EAST])))
+@given(st.datetimes(min_value=datetime(1, 1, 2), timezones=st.sampled_from([None, UTC, EAST])))
 def test_a_string_has_the_time_that_was_written(time: datetime) -> None:
     """A time with an offset keeps it; without one, it is the same time of day in UTC."""
     read = parse_time(time.isoformat())
@@ -26,3 +26,6 @@ def test_what_is_not_a_time_is_refused() -> None:
     """By ``ValueError``, which callers translate."""
     with pytest.raises(ValueError, match="yesterday"):
         parse_time("yesterday")
+    for text in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-01:00"):
+        with pytest.raises(ValueError, match="is outside of the years 1 to 9999 in UTC"):
+            parse_time(text)

@@ -28,6 +28,8 @@ def test_what_is_no_time_is_refused() -> None:
     """The error names the option."""
     with pytest.raises(WatchedError, match="--to must be a time such as 2017-08-08T06 or 2017-08-08, got 'tomorrow'"):
         hour("--to", "tomorrow")
+    with pytest.raises(WatchedError, match=r"--from must be a time such as .*, got '0001-01-01T00:00\+14:00'"):
+        whole_hour("--from", "0001-01-01T00:00+14:00")
 
 
 def test_a_span_begins_and_ends_with_an_hour() -> None:

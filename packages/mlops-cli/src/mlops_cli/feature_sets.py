@@ -363,11 +363,11 @@ def _semantics(value: str) -> "Literal['known_at', 'event_time']":
 def _time(value: str) -> datetime:
     try:
         time = datetime.fromisoformat(value)
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise UserError(f"--as-of must be a time with a zone, such as 2017-08-07T00:00:00Z, got {value!r}")
-    return time.astimezone(UTC)
+        if time.tzinfo is not None:
+            return time.astimezone(UTC)
+    except (OverflowError, ValueError):  # an OverflowError for years that UTC does not have, such as 0
+        pass
+    raise UserError(f"--as-of must be a time with a zone, such as 2017-08-07T00:00:00Z, got {value!r}")
 
 
 def _whole(value: str) -> int:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mlops_cli.answers import AsJson, answer
-from mlops_cli.aws_account import shown
+from mlops_cli.aws_account import UserError, shown
 from mlops_cli.local import Home, home_folder
 from mlops_runtime.iso_time import parse_time
 
@@ -40,7 +40,7 @@ def clock(
         running = cloud.connect(home_folder(home))
         before = running.clock()
         if by is not None:
-            until = datetime.fromisoformat(before["now"]) + by
+            until = moved(datetime.fromisoformat(before["now"]), by, option="--jump")
         if until is not None:
             start = datetime.fromisoformat(before["now"])
             result = {**_jump(start, until, lambda at: running.clock_jump(to=at)), "from": before["now"]}
@@ -54,7 +54,8 @@ def clock(
 def _jump(start: datetime, until: datetime, move: Callable[[datetime], dict[str, Any]]) -> dict[str, Any]:
     """Advance the clock day by day; return its final state, with the total number of due times that ran."""
     at, ran = start, 0
-    while (at := at + _STRIDE) < until:
+    while until - at > _STRIDE:
+        at += _STRIDE
         result = move(at)
         ran += int(result["ran"])
         print(f"{result['now']}: {ran} due times ran", file=sys.stderr)
@@ -82,13 +83,31 @@ def span(text: str) -> timedelta:
         total = (
             timedelta(**{unit: int(value) for unit, value in found.groupdict(default="0").items()}) if found else None
         )
-    except OverflowError:
+    except (OverflowError, ValueError):  # a ValueError for thousands of digits
         total = None
     if not total:
         raise typer.BadParameter(
             f"a duration must be numbers with w, d, h, m, s in this order, such as 7d or 1d6h, got {text!r}"
         )
     return total
+
+
+def moved(start: datetime, by: timedelta, *, option: str) -> datetime:
+    """Return the time at a duration from another one, both from options.
+
+    Raises:
+        UserError: If it is outside of the years 1 to 9999.
+
+    Example:
+        >>> moved(datetime(2017, 8, 7), timedelta(hours=6), option="--jump")
+        datetime.datetime(2017, 8, 7, 6, 0)
+    """
+    try:
+        return start + by
+    except OverflowError:
+        raise UserError(
+            f"{option} must stay within the years 1 to 9999, got {by.days:+,} days from {start.isoformat()}; give another"
+        ) from None
 
 
 def moment(text: str) -> datetime:

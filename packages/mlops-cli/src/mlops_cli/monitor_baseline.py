@@ -10,6 +10,7 @@ import typer
 from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import Profile, UserError, writing
 from mlops_cli.local import Home
+from mlops_cli.local_clock import moved
 from mlops_cli.monitor_place import NEWEST, Endpoint, watched
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import TakenBack, is_among, taken_back
@@ -61,7 +62,7 @@ def baseline(
         from mlops_runtime.monitor.watched_endpoint import whole_hour
 
         until = whole_hour("--to", newest.window_until if end is None else end)
-        since = until - timedelta(weeks=_WEEKS) if start is None else whole_hour("--from", start)
+        since = moved(until, -timedelta(weeks=_WEEKS), option="--to") if start is None else whole_hour("--from", start)
         if since >= until:
             raise UserError(f"--from must be before --to, got {since:%Y-%m-%dT%H} and {until:%Y-%m-%dT%H}")
         kept = found.archive.kept(newest)

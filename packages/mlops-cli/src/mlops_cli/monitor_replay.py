@@ -14,6 +14,7 @@ from mlops_cli import monitor_baseline
 from mlops_cli.answers import AsJson, print_json, print_table
 from mlops_cli.aws_account import Profile, UserError, writing
 from mlops_cli.local import Home
+from mlops_cli.local_clock import moved
 from mlops_cli.monitor_place import NEWEST, Endpoint, watched
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import taken_back
@@ -142,10 +143,10 @@ def _span(
 
     until = whole_hour("--to", newest.window_until if end is None else end)
     back = timedelta(hours=hours + every * (_WINDOWS - 1))
-    since = until - back if start is None else whole_hour("--from", start)
+    since = moved(until, -back, option="--to") if start is None else whole_hour("--from", start)
     if since >= until:
         raise UserError(f"--from must be before --to, got {since:%Y-%m-%dT%H} and {until:%Y-%m-%dT%H}")
-    if since + timedelta(hours=hours) > until:
+    if until - since < timedelta(hours=hours):
         raise UserError(
             f"no window of {_number(hours, 'hour')} fits between --from {since:%Y-%m-%dT%H} and --to {until:%Y-%m-%dT%H}; "
             "name an earlier --from, a later --to, or fewer --window-hours"

@@ -14,7 +14,7 @@ import typer
 from mlops_cli.answers import AsJson, answer, optional_first
 from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
-from mlops_cli.local_clock import moment, span
+from mlops_cli.local_clock import moment, moved, span
 from mlops_cli.sent_rows import EndpointAndFile, Ids, LeaveOut, SentRows, Texts
 from mlops_runtime.business_unit.deployed_entries import Entries
 from mlops_runtime.contracts.unit_entries import EndpointEntry
@@ -101,6 +101,7 @@ def replay(
         sent = SentRows.open(path, entry, aws, ids=ids, leave_out=leave_out or [], texts=text or [], others=others)
         of_file = plan_hours(sent.file.values(time_column), since=times[0], until=times[1])
         hours = shifted(of_file, aws.caller()[1]) if shift else of_file
+        moved(hours[-1].hour + timedelta(hours=1), delay, option="--label-delay")
         try:
             with_ids = ids if ids is not None else "" if labels else None
             if with_ids is not None:
