@@ -122,6 +122,11 @@ def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, u
     assert "the lock 'requirements.lock' is missing; write it with mlops image lock" in reported("push", "model")
     assert "--requirements is allowed for the image model only, got runtime" in reported("build", "--requirements", "x")
     assert "'requirements.in' is missing" in reported("lock")
+    (tmp_path / "mine").write_text("mine")
+    assert "cannot write mine/context: Not a directory; give another --context" in reported(
+        "build", "--context", "mine/context"
+    )
+    assert (tmp_path / "mine").read_text() == "mine"
     shutil.rmtree(docker)
 
 

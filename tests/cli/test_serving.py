@@ -55,6 +55,8 @@ def test_fails_with_every_broken_rule(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["localhost:1"], "the server must be http://host:port, got 'localhost:1'"),
+        (["http://[bad"], "the server must be http://host:port, got 'http://[bad': Invalid IPv6 URL"),
+        (["http://127.0.0.1:99999"], "the server must be http://host:port, got 'http://127.0.0.1:99999': Port"),
         (["http://127.0.0.1:1", "--content-type", "text/csv"], "--content-type requires --request"),
         (
             ["http://127.0.0.1:1", "--request", "rows.bin"],
@@ -124,3 +126,11 @@ def test_settings_without_a_digest_are_no_image(tmp_path: Path) -> None:
     """The error says what to pass."""
     with pytest.raises(UserError, match="no serving image: give --image"):
         chosen(None, tmp_path / "cdk.json", cloud="embedded")
+
+
+@pytest.mark.parametrize(("content", "words"), [("{", "is not JSON"), ('{"context": []}', "an object as context, got")])
+def test_fails_on_settings_that_cannot_be_read(settings: Path, content: str, words: str) -> None:
+    """As `mlops deploy` does."""
+    settings.write_text(content)
+    with pytest.raises(UserError, match=words):
+        chosen(None, settings)

@@ -1,6 +1,7 @@
 """Synthesizing an app, and deploying and destroying its stacks with the command, on the running cloud."""
 
 import json
+import re
 import runpy
 import shutil
 import signal
@@ -174,6 +175,42 @@ app.synth()
 """
 
 
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (b"{", "manifest.json of the cloud assembly cannot be read: "),
+        (b"\xff", "manifest.json of the cloud assembly cannot be read: "),
+        (b"[]", "manifest.json of the cloud assembly must contain an object, got list; run cdk synth"),
+        (b'{"artifacts": []}', "manifest.json is not the manifest of a cloud assembly (AttributeError"),
+        (b'{"artifacts": {"S": {}}}', "manifest.json is not the manifest of a cloud assembly (KeyError('type'))"),
+        (
+            b'{"artifacts": {"S": {"type": "aws:cloudformation:stack", "properties": {}}}}',
+            "manifest.json is not the manifest of a cloud assembly (KeyError('templateFile'))",
+        ),
+        (
+            b'{"artifacts": {"S": {"type": "aws:cloudformation:stack", "properties": {"templateFile": "S.json"}}}}',
+            "manifest.json is not the manifest of a cloud assembly (KeyError('environment'))",
+        ),
+        (
+            b'{"artifacts": {"S": {"type": "aws:cloudformation:stack", "environment": "aws://unknown-account/eu-west-1", '
+            b'"properties": {"templateFile": "S.json"}}}}',
+            "S.json of the cloud assembly cannot be read: ",
+        ),
+    ],
+)
+def test_fails_on_a_folder_that_is_no_assembly(manifest: bytes, message: str, tmp_path: Path) -> None:
+    """One error with the file and the fix, whichever part is read."""
+    (tmp_path / "manifest.json").write_bytes(manifest)
+
+    with pytest.raises(UserError, match=re.escape(message)):
+        list(stacks.assembly_templates(tmp_path))
+    if "S.json" not in message:
+        with pytest.raises(UserError, match=re.escape(message)):
+            list(stacks.assembly_places(tmp_path))
+        with pytest.raises(UserError, match=re.escape(message)):
+            list(stacks.notices(tmp_path))
+
+
 def test_what_constructs_say_is_read_from_the_assembly(tmp_path: Path) -> None:
     """The app prints no messages of constructs; stages are read too, other stacks are skipped."""
     app, out = tmp_path / "app.py", tmp_path / "out"
@@ -291,6 +328,8 @@ def test_fails_on_what_cannot_be_synthesized_or_found(
     [
         ("{", "is not JSON"),
         ("[]", "must contain an object, got []"),
+        ('{"app": "python app.py", "context": []}', "must contain an object as context, got []"),
+        ('{"app": "python \'app.py"}', 'the command "python \'app.py" cannot be read: No closing quotation'),
         ('{"app": "python app.py", "build": "python -c raise(SystemExit(3))"}', "the build"),
     ],
 )

@@ -168,6 +168,11 @@ def test_fails_when_nothing_listens() -> None:
         check(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(NoAnswerError, match="the server must be http://host:port, got 'localhost:80'"):
         check("localhost:80")
+    for url in ("http://[bad", "http://127.0.0.1:99999", "http://127.0.0.1:one"):
+        with pytest.raises(NoAnswerError, match=r"the server must be http://host:port, got 'http://.*: .+"):
+            check(url)
+    with pytest.raises(NoAnswerError, match=r"nothing listens at a\.\.b:1: .*; start the server first"):
+        check("http://a..b:1")
 
 
 DIES = """

@@ -5,13 +5,14 @@ import re
 import shlex
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlops_cli.answers import AsJson, answer
-from mlops_cli.aws_account import Profile, UserError, account, shown
+from mlops_cli.aws_account import Profile, UserError, account, shown, writing
 from mlops_cli.local import Home
+from mlops_cli.stacks import read_settings
 from mlops_runtime.image.requirements_lock import IMAGE_PYTHON, RequirementsError, RequirementsLock
 from mlops_runtime.image.uv_program import compile_lock
 
@@ -200,7 +201,8 @@ def digest(
     if write:
         key = _MODEL_KEY if which is Kind.MODEL else _CONTEXT_KEY
         settings["context"] = {**settings.get("context", {}), key: found}
-        _SETTINGS.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+        with writing(_SETTINGS, "make it writable, or remove --write"):
+            _SETTINGS.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
     answer({"repository": name, "tag": label, "digest": found}, found, as_json=as_json)
 
 
@@ -254,8 +256,9 @@ def _push_commands(local: str, remote: str) -> list[str]:
 def _context(which: Kind, folder: Path | None, lock: RequirementsLock | None) -> "BuildContext":
     from mlops_runtime.image.image_build import BuildContextError, write_context
 
-    with shown(BuildContextError):
-        return write_context(which.value, Path(".mlops/image") / which.value if folder is None else folder, lock)
+    target = Path(".mlops/image") / which.value if folder is None else folder
+    with shown(BuildContextError), writing(target, "give another --context"):
+        return write_context(which.value, target, lock)
 
 
 def _repository(which: Kind, name: str | None) -> str:
@@ -284,13 +287,7 @@ def _found(target: "ImageRepository", tag: str) -> str:
     return found
 
 
-def _settings() -> dict[str, dict[str, str]]:
-    try:
-        settings = json.loads(_SETTINGS.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise UserError("no cdk.json in this folder; run in the app's folder, or remove --write") from error
-    except ValueError as error:
-        raise UserError(f"{_SETTINGS.resolve()} is not JSON: {error}") from error
-    if not isinstance(settings, dict) or not isinstance(settings.get("context", {}), dict):
-        raise UserError(f"{_SETTINGS.resolve()} must be an object with an object as context; correct it first")
-    return settings
+def _settings() -> dict[str, Any]:
+    if not _SETTINGS.is_file():
+        raise UserError("no cdk.json in this folder; run in the app's folder, or remove --write")
+    return read_settings(_SETTINGS)

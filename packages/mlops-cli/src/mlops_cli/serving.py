@@ -1,6 +1,5 @@
 """``mlops serving check``: check a model server against the container contract; choice of a serving image."""
 
-import json
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ import typer
 
 from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import UserError, VerdictError, shown
+from mlops_cli.stacks import read_settings
 from mlops_runtime.image import PLACEHOLDER_DIGEST
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ def serving_image(
         settings: ``cdk.json``, with the context ``image_digest``.
 
     Raises:
-        UserError: If no image is given, it belongs to another account or Region, or its digest is the placeholder on AWS.
+        UserError: If no image is given, it belongs to another account or Region, its digest is the placeholder on AWS, or the
+            settings cannot be read.
     """
     repository, digest = _of_settings(settings) if given is None else _named(given, account=account, region=region)
     if digest == PLACEHOLDER_DIGEST and cloud == "aws":
@@ -117,8 +118,7 @@ def serving_image(
 
 
 def _of_settings(settings: Path) -> tuple[str, str]:
-    found = json.loads(settings.read_text("utf-8")) if settings.is_file() else {}
-    digest = found.get("context", {}).get("image_digest")
+    digest = read_settings(settings).get("context", {}).get("image_digest")
     if digest is None:
         raise UserError(
             "no serving image: give --image REPOSITORY@sha256:DIGEST of this account and Region (or set image_digest in "

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,16 +102,9 @@ def notices(folder: Path, stacks: Sequence[str] | None = None) -> Iterator[str]:
         folder: A cloud assembly, including its stages.
         stacks: Names of stacks. Default: all.
     """
-    for name, place, artifact in _stack_artifacts(folder):
-        if stacks and name not in stacks:
-            continue
-        metadata = artifact.get("metadata", {})
-        if "additionalMetadataFile" in artifact:  # written by newer CDK versions
-            metadata = {**metadata, **json.loads((place / artifact["additionalMetadataFile"]).read_text("utf-8"))}
-        for path, entries in metadata.items():
-            for entry in entries:
-                if entry["type"] in _LEVELS:
-                    yield f"{_LEVELS[entry['type']]} at {path.lstrip('/')}: {entry['data']}"
+    for artifact in _stack_artifacts(folder):
+        if not stacks or artifact.name in stacks:
+            yield from artifact.notices
 
 
 @contextmanager
@@ -130,34 +124,92 @@ def assembly_templates(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     Raises:
         UserError: If the folder has no assembly.
     """
-    for name, place, artifact in _stack_artifacts(folder):
-        yield name, json.loads((place / artifact["properties"]["templateFile"]).read_text("utf-8"))
+    for artifact in _stack_artifacts(folder):
+        yield artifact.name, _object(artifact.template)
 
 
 def assembly_places(folder: Path) -> Iterator[tuple[str, str, str]]:
     """Yield each stack's name, account and Region, including stages; empty strings for environment-agnostic stacks."""
     # https://docs.aws.amazon.com/cdk/v2/guide/environments.html
-    for name, _, artifact in _stack_artifacts(folder):
-        account, _, region = str(artifact["environment"]).removeprefix("aws://").partition("/")
+    for artifact in _stack_artifacts(folder):
+        account, _, region = artifact.environment.removeprefix("aws://").partition("/")
         account, region = ("" if each.startswith("unknown-") else each for each in (account, region))
-        yield name, account, region
+        yield artifact.name, account, region
 
 
-def _stack_artifacts(folder: Path) -> Iterator[tuple[str, Path, Mapping[str, Any]]]:
-    """Yield each stack's name, the folder of its files, and its artifact, including stages."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StackArtifact:
+    """A stack of a cloud assembly."""
+
+    name: str
+    template: Path
+    environment: str  # aws://ACCOUNT/REGION
+    notices: Sequence[str]
+
+    @classmethod
+    def read(cls, folder: Path, artifact_id: str, artifact: Mapping[str, Any]) -> "_StackArtifact":
+        """Read an entry of the manifest in a folder; one without the fields of a stack raises the error of its missing field."""
+        metadata = artifact.get("metadata", {})
+        if "additionalMetadataFile" in artifact:  # written by newer CDK versions
+            metadata = {**metadata, **_object(folder / artifact["additionalMetadataFile"])}
+        return cls(
+            name=artifact["properties"].get("stackName", artifact_id),
+            template=folder / artifact["properties"]["templateFile"],
+            environment=str(artifact["environment"]),
+            notices=[
+                f"{_LEVELS[entry['type']]} at {path.lstrip('/')}: {entry['data']}"
+                for path, entries in metadata.items()
+                for entry in entries
+                if entry["type"] in _LEVELS
+            ],
+        )
+
+
+def _stack_artifacts(folder: Path) -> Iterator[_StackArtifact]:
+    """Yield each stack, including stages.
+
+    Raises:
+        UserError: If the folder has no assembly, or its manifest is not one of an assembly.
+    """
     manifest = folder / "manifest.json"
     if not manifest.is_file():
         raise UserError(f"no cloud assembly in {str(folder)!r} (manifest.json is missing); run cdk synth")
-    for artifact_id, artifact in json.loads(manifest.read_text("utf-8")).get("artifacts", {}).items():
-        properties = artifact.get("properties", {})
-        if artifact["type"] == "aws:cloudformation:stack":
-            yield properties.get("stackName", artifact_id), folder, artifact
-        elif artifact["type"] == "cdk:cloud-assembly":
-            yield from _stack_artifacts(folder / properties["directoryName"])
+    found = _object(manifest)
+    try:
+        stages_and_stacks = [
+            folder / artifact["properties"]["directoryName"]
+            if artifact["type"] == "cdk:cloud-assembly"
+            else _StackArtifact.read(folder, artifact_id, artifact)
+            for artifact_id, artifact in found.get("artifacts", {}).items()
+            if artifact["type"] in ("cdk:cloud-assembly", "aws:cloudformation:stack")
+        ]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{manifest} is not the manifest of a cloud assembly ({error!r}); run cdk synth") from error
+    for each in stages_and_stacks:
+        if isinstance(each, Path):
+            yield from _stack_artifacts(each)
+        else:
+            yield each
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file of an assembly."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} of the cloud assembly cannot be read: {error}; run cdk synth") from error
+    if not isinstance(found, dict):
+        raise UserError(
+            f"{path} of the cloud assembly must contain an object, got {type(found).__name__}; run cdk synth"
+        )
+    return found
 
 
 def _run(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    arguments = shlex.split(command)
+    try:
+        arguments = shlex.split(command)
+    except ValueError as error:
+        raise UserError(f"the command {command!r} cannot be read: {error}; correct cdk.json or --app") from error
     if not arguments:
         raise UserError("the command to run is empty; give one in cdk.json or with --app")
     program = sys.executable if arguments[0] in {"python", "python3"} else arguments[0]
@@ -386,7 +438,7 @@ def synthesize_app(
         surroundings: Environment variables of the target embedded cloud, which keep the app from calling AWS. The build runs
             without them, since it downloads packages and its registry may be on AWS. Default: none.
     """
-    settings = _settings(Path("cdk.json"))
+    settings = read_settings(Path("cdk.json"))
     build = settings.get("build")
     if app is None and isinstance(build, str):
         run_build(build)
@@ -395,18 +447,24 @@ def synthesize_app(
         raise UserError(
             "no app to synthesize: this folder has no cdk.json with an `app`; run in the app's folder or give --app"
         )
-    kept = settings.get("context", {})
-    merged = {**(kept if isinstance(kept, dict) else {}), **({} if context is None else context)}
+    merged = {**settings.get("context", {}), **({} if context is None else context)}
     synthesize(command, output, merged, surroundings)
 
 
-def _settings(path: Path) -> dict[str, object]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return the settings in a cdk.json; empty if it is missing.
+
+    Raises:
+        UserError: If it is not an object, or its context is not one.
+    """
     if not path.is_file():
         return {}
     try:
-        settings = json.loads(path.read_text())
+        settings = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise UserError(f"{path.resolve()} is not JSON: {error}") from error
     if not isinstance(settings, dict):
         raise UserError(f"{path.resolve()} must contain an object, got {settings!r}")
+    if not isinstance(settings.get("context", {}), dict):
+        raise UserError(f"{path.resolve()} must contain an object as context, got {settings['context']!r}")
     return settings

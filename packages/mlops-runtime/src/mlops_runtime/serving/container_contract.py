@@ -69,11 +69,11 @@ class Client:
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             port = parts.port
-        except ValueError:
-            port = None
+        except ValueError as error:
+            raise NoAnswerError(f"the server must be http://host:port, got {url!r}: {error}") from error
         if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
             raise NoAnswerError(f"the server must be http://host:port, got {url!r}")
         self.host, self.port = parts.hostname, 80 if port is None else port
@@ -86,7 +86,7 @@ class Client:
         """
         try:
             socket.create_connection((self.host, self.port), timeout=5).close()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # a UnicodeError for a host that is not a name
             raise NoAnswerError(
                 f"nothing listens at {self.host}:{self.port}: {error}; start the server first"
             ) from error
