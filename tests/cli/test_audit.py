@@ -277,6 +277,9 @@ def test_the_hash_of_a_machine_is_computed_from_a_template(in_process: Run, tmp_
     assert in_process("audit", "machine", none).stderr == "mlops: no Deploy machine in None.template.json\n"
     none.write_text("[]")
     assert f"a template must be a JSON object, got a list in {none}" in in_process("audit", "machine", none).stderr
+    for resources in ("[]", '{"Deploy": []}', '{"Deploy": {"Properties": []}}'):
+        none.write_text(f'{{"Resources": {resources}}}')
+        assert "a template must have resources that are objects" in in_process("audit", "machine", none).stderr
     assert "a template must be a JSON file" in in_process("audit", "machine", tmp_path).stderr
 
 

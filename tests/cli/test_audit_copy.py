@@ -52,6 +52,9 @@ def test_what_is_written_is_read_back(whole: CopyOfChain, tmp_path: Path) -> Non
     assert read_key(tmp_path / "copy" / KEY_FILE) == KMS.public
     with pytest.raises(UserError, match="must be a new or an empty folder"):
         whole.write(tmp_path / "copy", KMS.public)
+    below = tmp_path / "copy" / KEY_FILE / "copy"
+    with pytest.raises(UserError, match=r"cannot write .*copy: Not a directory; give another --output"):
+        whole.write(below, KMS.public)
 
 
 def test_the_newest_published_head_says_where_the_chain_ends(whole: CopyOfChain) -> None:

@@ -66,10 +66,15 @@ def test_entity_rows_of_a_folder(in_process: Run, feature_shop: FeatureShop, tmp
         (("nowhere.csv", "--correct"), "--correct and --key require a single Parquet file"),
         (("nowhere", "--format", "orc"), "format must be one of parquet, csv, jsonl, got 'orc'"),
         (("--query", "@nowhere.sql"), "--query @FILE cannot be read: No such file or directory: nowhere.sql"),
+        (("--query", "@binary.sql"), "--query @FILE must be text in UTF-8: binary.sql"),
     ],
 )
-def test_rows_that_are_nowhere_are_refused(features: Run, arguments: tuple[str, ...], problem: str) -> None:
+def test_rows_that_are_nowhere_are_refused(
+    features: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], problem: str
+) -> None:
     """Fails before anything is created or called."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "binary.sql").write_bytes(b"\xff")
     failed = features("ingest", "stock", *arguments)
 
     assert failed.returncode == 1

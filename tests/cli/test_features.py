@@ -124,6 +124,17 @@ def test_each_refusal_is_a_line_of_its_own(project: Path) -> None:
     assert file.read_text() == before
 
 
+def test_fails_on_a_lock_file_that_is_not_text(project: Path) -> None:
+    """The file stays unchanged."""
+    file = project / "shop" / "features.lock.json"
+    file.write_bytes(b"\xff")
+    result = mlops("lock", "shop.declared:GROUPS", cwd=project)
+    assert result.returncode == 1
+    assert result.stderr.startswith("mlops: the lock file shop/features.lock.json cannot be read: 'utf-8' codec can't ")
+    assert len(result.stderr.splitlines()) == 1
+    assert file.read_bytes() == b"\xff"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -249,6 +249,11 @@ def test_fails_when_home_is_a_file(in_process: Run, tmp_path: Path) -> None:
     result = in_process("local", "up", "--home", path)
 
     assert _only_line(result.stderr) == f"mlops: {path} is not a folder; give another home"
+    for verb in (["up"], ["status"], ["down"], ["down", "--forget"], ["logs"], ["env"], ["clock"]):
+        for home in (path, path / "below"):
+            refused = in_process("local", *verb, "--home", home)
+            assert refused.returncode == 1
+            assert _only_line(refused.stderr).endswith(" is not a folder; give another home")
     assert path.read_text() == "mine"
 
 

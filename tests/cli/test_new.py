@@ -305,6 +305,10 @@ def test_fails_where_a_file_has_the_folders_name(in_process: Run, tmp_path: Path
     result = in_process("new", "shop", *GOOD)
 
     assert result.stderr == "mlops: nothing was created: 'shop' is a file; name a folder\n"
+    below = in_process("new", "shop/a/b", *GOOD)
+    reason = f"'shop/a/b' cannot be created, since {str(tmp_path / 'shop')!r} is a file; name another folder"
+    assert below.stderr == f"mlops: nothing was created: {reason}\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["shop"]
 
 
 def test_fails_beside_what_a_run_that_was_killed_has_left(in_process: Run, tmp_path: Path) -> None:

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from mlops_cli.aws_account import UserError
+from mlops_cli.plan import write_mapping
+from mlops_cli.planned_changes import Versions
 from mlops_local.cloud import Cloud
+from mlops_runtime.changes.template import Template
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -170,6 +174,17 @@ def test_fails_in_a_folder_without_an_assembly(on_cloud: Run, tmp_path: Path) ->
     result = on_cloud("plan", "--app", tmp_path)
 
     assert result.stderr.endswith("(manifest.json is missing); run cdk synth\n")
+
+
+def test_fails_where_a_mapping_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the option."""
+    monkeypatch.setattr("mlops_cli.plan_checks.kept", lambda *_: {"Table": {"TableName": "prices"}})
+    new = Template(document={"Resources": {"Table": table()}})
+
+    with pytest.raises(
+        UserError, match=r"cannot write .*adopt\.json: No such file or directory; give another --mapping"
+    ):
+        write_mapping(None, tmp_path / "none" / "adopt.json", {"Stack": Versions(deployed=None, new=new)})
 
 
 def test_names_that_exist_are_refused_with_the_way_to_adopt_them(

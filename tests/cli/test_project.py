@@ -81,6 +81,7 @@ def test_models_of_one_stack_name_are_refused() -> None:
         ("https://ci:secret@pypi.internal/simple", "must not contain user and password"),
         ('https://pypi.internal/"]', "must be an https://"),
         ("https://pypi.internal/\n[tool]", "must be an https://"),
+        ("http://ci:secret@[bad/simple", "got one with an invalid host"),
     ],
 )
 def test_an_index_is_kept_in_git(index: str, problem: str) -> None:

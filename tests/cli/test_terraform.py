@@ -103,6 +103,29 @@ def test_what_no_export_made_is_not_deleted(app: Path, name: str, text: str | No
     assert (module / name).exists()
 
 
+def test_fails_below_a_file(tmp_path: Path) -> None:
+    """Before the app is synthesized."""
+    (tmp_path / "mine").write_text("mine")
+
+    with pytest.raises(UserError, match=r"mine/a/b cannot be created, since .*/mine is a file; name another folder"):
+        _check(tmp_path / "mine" / "a" / "b", MARK)
+
+
+@pytest.mark.parametrize("name", ["main.tf", "other.tf"])
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_what_is_no_text_is_no_exported_module(tmp_path: Path, name: str, content: bytes | None) -> None:
+    """Neither bytes nor a folder with the name of a file."""
+    (tmp_path / "main.tf").write_text(MARK)
+    (tmp_path / name).unlink(missing_ok=True)
+    if content is None:
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(UserError, match=r"contains (files that are not an exported module|other\.tf, which no export)"):
+        _check(tmp_path, MARK)
+
+
 @pytest.mark.parametrize(
     ("stack", "folder", "message"),
     [

@@ -123,6 +123,14 @@ def test_a_unit_that_exists_is_kept(folder: Path) -> None:
     assert (folder / "units" / "vended.py").read_bytes() == before
 
 
+def test_fails_where_a_file_has_the_name_of_the_units_folder(folder: Path) -> None:
+    """The command reports such errors in one line, since they name the file."""
+    (folder / "units").write_text("mine")
+    done = _create("vended")
+    assert isinstance(done.exception, OSError)
+    assert (done.exception.filename, (folder / "units").read_text()) == ("units", "mine")
+
+
 def test_every_bad_value_is_named_and_nothing_is_written(folder: Path) -> None:
     """Reports all before any folder is created; no value becomes Python code."""
     result = _create(

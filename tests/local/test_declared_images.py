@@ -62,6 +62,12 @@ def test_all_problems_of_a_declaration_are_one_message(file: Path, tmp_path: Pat
     assert f"the folder {tmp_path / 'none'} is missing" in message
     assert f"{tmp_path} has no bin/python; make it with: uv venv {tmp_path}" in message
     assert not file.exists()
+    with pytest.raises(DeclarationError, match=r"must be one that sh can read, got \"python 'serve.py\": .+"):
+        declared_images.add(file, IMAGE, serve="python 'serve.py", folder=tmp_path, venv=None)
+    assert not file.exists()
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(DeclarationError, match=r"mine is not a folder; give another home"):
+        declared_images.add(declared_images.file_of(tmp_path / "mine"), IMAGE, serve="ls", folder=tmp_path, venv=None)
 
 
 def test_fails_by_name_for_what_is_not_declared_or_cannot_be_read(file: Path, tmp_path: Path) -> None:

@@ -188,6 +188,9 @@ def test_fails_when_the_file_is_unreadable(tmp_path):
     for path in (tmp_path, tmp_path / ("x" * 300), binary):
         with pytest.raises(FeatureLockError, match=r"the lock file .* cannot be read: .*; restore it from git"):
             FeatureLock.read(path)
+    with pytest.raises(FeatureLockError, match=r"the lock file .* cannot be read: .*; restore it from git"):
+        write_lock((), binary)
+    assert binary.read_bytes() == b"\xff"
 
 
 FEATURES = st.lists(

@@ -49,3 +49,4 @@ def test_machines_of_a_template_are_found_by_what_they_give() -> None:
     (changed,) = hashed_machines(_template(_definition(digest, "deploy")))
     assert changed.stated == digest != changed.found
     assert hashed_machines({}) == []
+    assert hashed_machines({"Resources": {"Deploy": {"Type": "AWS::StepFunctions::StateMachine"}}}) == []

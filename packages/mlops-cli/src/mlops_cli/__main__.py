@@ -126,6 +126,10 @@ def main() -> None:
         sys.exit(error.exit_code)
     except typer.Abort:
         _fail("interrupted", _INTERRUPTED)
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise
+        _fail(f"cannot use {error.filename}: {error.strerror}; correct the path, or its permissions")
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         if package not in _BROUGHT_BY:

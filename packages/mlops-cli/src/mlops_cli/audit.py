@@ -309,4 +309,9 @@ def _template(path: Path) -> dict[str, Any]:
         raise UserError(f"a template must be a JSON file, got {path}: {error}") from error
     if not isinstance(template, dict):
         raise UserError(f"a template must be a JSON object, got a {type(template).__name__} in {path}")
+    resources = template.get("Resources", {})
+    rows = resources.items() if isinstance(resources, dict) else [("Resources", resources)]
+    wrong = [name for name, row in rows if not isinstance(row, dict) or not isinstance(row.get("Properties", {}), dict)]
+    if wrong:
+        raise UserError(f"a template must have resources that are objects, got others in {path}: {', '.join(wrong)}")
     return template

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlops_cli.aws_account import UserError
+from mlops_cli.aws_account import UserError, writing
 from mlops_runtime.contracts.rollout import LockRow
 from mlops_runtime.rollout.audit_chain import verify
 from mlops_runtime.rollout.kept_minutes import broken_minutes
@@ -47,20 +47,22 @@ class CopyOfChain:
         """Write the copy and the public key that verifies its seals.
 
         Raises:
-            UserError: If the folder is not empty.
+            UserError: If the folder is not empty, or cannot be written.
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"--output must be a new or an empty folder, got {folder}")
-        for path, content in {
+        files = {
             **self.objects,
             **(self.published or {}),
             **(self.passports or {}),
             **(self.minutes or {}),
             KEY_FILE: key.pem.encode(),
-        }.items():
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+        }
+        with writing(folder):
+            for path, content in files.items():
+                target = folder / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
 
     def problems(self, key: PublicKey | None, *, head: str | None, sequence: int | None) -> tuple[list[str], int]:
         """Return the problems of the copy, and the sequence up to which it was checked.

@@ -100,3 +100,5 @@ def _text(query: str) -> str:
         return Path(query[1:]).read_text()
     except OSError as error:
         raise UserError(f"--query @FILE cannot be read: {error.strerror}: {query[1:]}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"--query @FILE must be text in UTF-8: {query[1:]}") from error

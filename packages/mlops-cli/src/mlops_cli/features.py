@@ -70,13 +70,13 @@ def lock(
     module, declared = load_groups(groups)
     file = _beside(module) if path is None else path
     try:
-        before = file.read_text() if file.exists() else None
+        before = file.read_bytes() if file.exists() else None
         written = write_lock(declared, file)
     except FeatureLockError as error:
         raise UserError("\n".join(error.problems)) from error
     except OSError as error:
         raise UserError(f"cannot write {file}: {error.strerror}; give another path") from error
-    is_new = file.read_text() != before
+    is_new = file.read_bytes() != before
     text = f"{file}: {len(written.tables)} tables" + ("; commit it" if is_new else ", unchanged")
     answer({"file": file, "tables": len(written.tables), "changed": is_new}, text, as_json=as_json)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlops_cli.answers import AsJson, print_json
-from mlops_cli.aws_account import Account, Profile, UserError, account
+from mlops_cli.aws_account import Account, Profile, UserError, account, writing
 from mlops_cli.local import Home
 from mlops_cli.planned_changes import Allow, PlannedChanges, Versions
 from mlops_cli.stacks import Stacks, assembly, assembly_places, assembly_templates, notices
@@ -120,7 +120,8 @@ def write_mapping(cloudformation: Any, path: Path, versions: Mapping[str, Versio
     adopted = {name: entry for name, entry in kept(cloudformation, stack).items() if name in version.new.resources()}
     if not adopted:
         raise UserError(f"no deleted stack {stack} retained a resource of the new stack; there is nothing to import")
-    path.write_text(json.dumps(adopted, indent=2) + "\n")
+    with writing(path, "give another --mapping"):
+        path.write_text(json.dumps(adopted, indent=2) + "\n")
     typer.echo(f"{path}: {len(adopted)} resources; cdk import {stack} --resource-mapping {path}", err=True)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import keyword
+import os
 import re
 import shlex
 import shutil
@@ -469,6 +470,11 @@ def digest(content: bytes) -> str:
 
 def folder_problems(folder: Path) -> list[str]:
     """Return the reasons why a folder cannot be created."""
+    there = next(each for each in folder.absolute().parents if each.exists())
+    if not there.is_dir():
+        return [f"{str(folder)!r} cannot be created, since {str(there)!r} is a file; name another folder"]
+    if not os.access(there, os.W_OK | os.X_OK):
+        return [f"{str(folder)!r} cannot be created, since {str(there)!r} cannot be written; name another folder"]
     if folder.is_dir() and any(folder.iterdir()):
         return [f"the folder {str(folder)!r} exists and is not empty; name another, or run mlops upgrade in it"]
     if folder.exists() and not folder.is_dir():

@@ -103,7 +103,11 @@ def index_problem(index: str) -> str | None:
         >>> index_problem("https://ci:secret@pypi.shop.internal/simple")
         '--index must not contain user and password, which would be stored in git; set UV_INDEX_PACKAGES_USERNAME and _PASSWORD'
     """
-    if "@" in urlsplit(index).netloc:
+    try:
+        host = urlsplit(index).netloc
+    except ValueError:  # its message, or the URL, could contain a password
+        return "--index must be an https://, http:// or file:// URL, got one with an invalid host"
+    if "@" in host:
         return (
             "--index must not contain user and password, which would be stored in git; set UV_INDEX_PACKAGES_USERNAME and "
             "_PASSWORD"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlops_cli.answers import AsJson, answer
-from mlops_cli.aws_account import UserError, shown
+from mlops_cli.aws_account import UserError, shown, writing
 from mlops_cli.stacks import App, synthesize_app
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def export(
         for file in earlier:
             (made / _EARLIER).mkdir(exist_ok=True)
             shutil.copyfile(file, made / _EARLIER / file.name)
-        _put(made, output.resolve())
+        with writing(output):
+            _put(made, output.resolve())
     text = f"{output}: module of stack {stack}, {len(assets)} files"
     answer({"output": output, "stack": stack, "files": sorted(asset.key for asset in assets)}, text, as_json=as_json)
 
@@ -99,12 +100,15 @@ def _put(made: Path, output: Path) -> None:
 
 def _check(output: Path, mark: str) -> None:
     """Refuse to overwrite files that no earlier export wrote, such as a state file or files that a user added."""
+    there = next(each for each in output.absolute().parents if each.exists())
+    if not there.is_dir():
+        raise UserError(f"{output} cannot be created, since {there} is a file; name another folder")
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if not output.is_dir():
         raise UserError(f"{output} is a file; name a folder")
     main = output / "main.tf"
-    if not main.is_file() or not main.read_text("utf-8").startswith(mark):
+    if not _has_mark(main, mark):
         raise UserError(f"{output} contains files that are not an exported module; give another folder or empty it")
     foreign = sorted(entry.name for entry in output.iterdir() if not _is_exported(entry, mark))
     if foreign:
@@ -116,8 +120,12 @@ def _check(output: Path, mark: str) -> None:
 
 def _is_exported(entry: Path, mark: str) -> bool:
     if entry.suffix == ".tf":
-        return entry.read_text("utf-8").startswith(mark)
+        return _has_mark(entry, mark)
     return entry.name in (_FILES, _EARLIER, "template.json")
+
+
+def _has_mark(file: Path, mark: str) -> bool:
+    return file.is_file() and file.read_text("utf-8", errors="replace").startswith(mark)
 
 
 def _read(assembly: Path, stack: str) -> "tuple[Stack, list[FileAsset]]":

@@ -470,6 +470,8 @@ def _read(home: Path) -> Cloud | None:
         return Cloud(**{**record, "home": home})
     except FileNotFoundError:
         return None
+    except NotADirectoryError as error:
+        raise CloudError(f"{home} is not a folder; give another home") from error
     except (ValueError, TypeError) as error:
         raise CloudError(
             f"{home / 'cloud.json'} cannot be read ({error}); end the process it names and delete it"
@@ -489,8 +491,9 @@ def _check_state(home: Path) -> None:
 
 def _check(home: Path, port: int | None, clock_scale: float | None) -> None:
     problems = []
-    if home.exists() and not home.is_dir():
-        problems.append(f"{home} is not a folder; give another home")
+    there = next(each for each in (home, *home.parents) if each.exists())
+    if not there.is_dir():
+        problems.append(f"{there} is not a folder; give another home")
     if port is not None and not 0 < port <= _HIGHEST_PORT:
         problems.append(f"port must be 1 to {_HIGHEST_PORT}, got {port}")
     if clock_scale is not None and not 0 < clock_scale < math.inf:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,6 +70,8 @@ def images(file: Path) -> Mapping[str, DeclaredImage]:
         return {image: DeclaredImage(**row) for image, row in rows.items()}
     except FileNotFoundError:
         return {}
+    except NotADirectoryError as error:
+        raise DeclarationError(f"{file.parent} is not a folder; give another home") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise DeclarationError(f"{file} cannot be read ({error}); delete it, and declare its images again") from error
 
@@ -91,6 +94,8 @@ def add(file: Path, image: str, *, serve: str, folder: Path, venv: Path | None) 
         problems.append(f"an image is named by its digest, repository@sha256:<64 hex digits>, got {image!r}")
     if not serve.strip():
         problems.append("the command that serves must not be empty")
+    elif problem := _shell_problem(serve):
+        problems.append(f"the command that serves must be one that sh can read, got {serve!r}: {problem}")
     if not folder.is_dir():
         problems.append(f"the folder {folder} is missing")
     if venv is not None and not (venv / "bin" / "python").exists():
@@ -102,6 +107,12 @@ def add(file: Path, image: str, *, serve: str, folder: Path, venv: Path | None) 
     )
     _write(file, {**images(file), name: made})
     return made
+
+
+def _shell_problem(command: str) -> str:
+    """Return why a shell cannot read a command, without running it; empty if it can."""
+    read = subprocess.run(["/bin/sh", "-n", "-c", command], capture_output=True, text=True, check=False)
+    return " ".join(read.stderr.split())
 
 
 def remove(file: Path, image: str) -> None:

@@ -255,9 +255,12 @@ def write_lock(groups: Sequence[FeatureGroup], path: Path) -> FeatureLock:
     """Extend the lock file at ``path`` by the groups' new tables and columns, create it if missing, and return it.
 
     Raises:
-        FeatureLockError: With every change that breaks readers; the file is left unchanged.
+        FeatureLockError: With every change that breaks readers, or if the file is not text; it is left unchanged.
     """
-    text = path.read_text() if path.exists() else FeatureLock().render()
+    try:
+        text = path.read_text() if path.exists() else FeatureLock().render()
+    except UnicodeError as error:
+        raise FeatureLockError([f"the lock file {path} cannot be read: {error}; restore it from git"]) from error
     before = FeatureLock._parsed(text, path.name)
     after = before.extend(groups)
     if after.render() != text or not path.exists():

@@ -42,7 +42,7 @@ def hashed_machines(template: Mapping[str, Any]) -> list[HashedMachine]:
     found = []
     for logical_id, resource in sorted(template.get("Resources", {}).items()):
         if resource.get("Type") == "AWS::StepFunctions::StateMachine":
-            definition = resource["Properties"].get("DefinitionString", "")
+            definition = resource.get("Properties", {}).get("DefinitionString", "")
             stated = next((match[2] for text in _texts(definition) for match in _VALUE.finditer(text)), None)
             if stated is not None:
                 digest = definition_sha256(definition)
