@@ -1,6 +1,6 @@
 """JSON of a plan's requests: every key, also of those that are not made."""
 
-from rollout_world import SPEC
+from tests.runtime.rollout.world import SPEC
 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.serving import GoldenSpec, ToleranceSpec
