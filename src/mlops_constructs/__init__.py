@@ -82,8 +82,6 @@ if TYPE_CHECKING:
     from mlops_constructs.promotion import Environment, Images
     from mlops_constructs.promotion.downstream import Downstream
     from mlops_constructs.retraining import (
-        Condition,
-        Facet,
         GuardPolicy,
         ProcessingStep,
         RetrainingPipeline,
@@ -108,6 +106,7 @@ if TYPE_CHECKING:
     from mlops_constructs.rollout.rollout_permissions import RolloutAccess
     from mlops_constructs.unit_interface import IBusinessUnit
     from mlops_runtime.contracts.feature_service import FeatureServiceSpec, ServedColumn, ServedGroup
+    from mlops_runtime.contracts.monitor import Condition, Facet
     from mlops_runtime.contracts.retraining import EvaluationPlan, FeatureJoin, GateSpec, SegmentLimit, TrainingSetPlan
     from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
     from mlops_runtime.contracts.serving import (

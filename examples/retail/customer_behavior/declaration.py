@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from examples.retail.customer_behavior.features import CATEGORY_PURCHASES, GROUPS, KNOWN_BEFORE
-from mlops_runtime.contracts.monitor import Facet
-from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, TrainingSetPlan
+from mlops_constructs import EvaluationPlan, Facet, GateSpec, TrainingSetPlan
 
 HERE = Path(__file__).parent
 

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_constructs import Entity, Feature, FeatureGroup
 
 HOUSEHOLD = Entity("household_id", "string", "household with a loyalty card")
 CATEGORY = Entity("category", "string", "product category")

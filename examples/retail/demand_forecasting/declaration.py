@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from examples.retail.demand_forecasting.features import DEMAND_HISTORY, GROUPS, WEEK_PLAN, WEEKLY_DEMAND
-from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, TrainingSetPlan
-from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_constructs import EvaluationPlan, GateSpec, MonitorSpec, TrainingSetPlan
 
 HERE = Path(__file__).parent
 

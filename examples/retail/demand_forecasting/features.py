@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_constructs import Entity, Feature, FeatureGroup
 
 STORE = Entity("store_id", "string", "store")
 CATEGORY = Entity("category", "string", "product category")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from examples.retail.dynamic_pricing.features import GROUP_SALES, GROUPS, KNOWN_BEFORE, SEGMENT
-from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SegmentLimit, TrainingSetPlan
+from mlops_constructs import EvaluationPlan, GateSpec, SegmentLimit, TrainingSetPlan
 
 HERE = Path(__file__).parent
 
