@@ -107,13 +107,6 @@ def test_a_grant_to_the_function_appears() -> None:
     assert [n for n in names if n.startswith("WorkRoleGranted")]
 
 
-def test_reserved_concurrency_is_the_callers_choice() -> None:
-    """Zero stops the function and is passed on."""
-    stack, _ = _define(reserved_concurrency=0)
-
-    Template.from_stack(stack).has_resource_properties("AWS::Lambda::Function", {"ReservedConcurrentExecutions": 0})
-
-
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

@@ -25,14 +25,11 @@ _SERVICE_LINKED_ROLE = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoin
 _POLICY_ARN = "{% $lookup($states.result, $keys($states.result)[$lowercase($) = 'policyarn']) %}"
 
 
-def register_scaling_states(*, next_state: str, failed_state: str | None = None) -> tuple[str, dict[str, State]]:
+def register_scaling_states(*, next_state: str) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states that register the scaling in ``$plan.scaling``.
 
     Existing targets keep their bounds, which a schedule may have changed; policies and schedules are overwritten. The endpoint is
     already live, so a failure does not fail the rollout: ``$scaling_failure`` is set to a sentence, otherwise to ''.
-
-    Args:
-        failed_state: Next state after a failure. Default: ``next_state``.
     """
     problem = "{% 'the endpoint is in service, but its scaling could not be registered: ' & $caught %}"
     return "StartScaling", {
@@ -42,19 +39,17 @@ def register_scaling_states(*, next_state: str, failed_state: str | None = None)
         "PutPolicies": _each("policies", _put_policy(), "PutWakes"),
         "PutWakes": _each("wake", _put_wake(), "PutSchedules"),
         "PutSchedules": _each("schedules", _put_schedule(), next_state),
-        "ScalingFailed": assign(next_state if failed_state is None else failed_state, scaling_failure=problem),
+        "ScalingFailed": assign(next_state, scaling_failure=problem),
     }
 
 
-def deregister_scaling_states(*, next_state: str, failed_state: str = "Caught") -> tuple[str, dict[str, State]]:
+def deregister_scaling_states(*, next_state: str) -> tuple[str, dict[str, State]]:
     """Return the name of the first state and the states that deregister the targets in ``$plan.scaling.deregister``.
 
-    Deregistering deletes the targets' policies and schedules too. Missing targets are ignored.
+    Deregistering deletes the targets' policies and schedules too. Missing targets are ignored. If a target stays registered, the
+    state ``Caught`` follows with the error in ``$caught``.
 
     See: https://docs.aws.amazon.com/autoscaling/application/APIReference/API_DeregisterScalableTarget.html
-
-    Args:
-        failed_state: Next state, with the error in ``$caught``, if a target stays registered. Default: ``Caught``.
     """
     inner = {
         "DeregisterTarget": _inner(f"{_SDK}deregisterScalableTarget", "{% $states.input %}", "TargetIsGone"),
@@ -71,7 +66,7 @@ def deregister_scaling_states(*, next_state: str, failed_state: str = "Caught") 
     )
     return "IsScaling", {
         "IsScaling": choose(("$count($plan.scaling.deregister) > 0", "DeregisterTargets"), default=next_state),
-        "DeregisterTargets": _each("deregister", inner, "DeleteWakes", failed=failed_state),
+        "DeregisterTargets": _each("deregister", inner, "DeleteWakes", failed="Caught"),
         "DeleteWakes": alarms,
     }
 

@@ -89,7 +89,7 @@ def test_approval_updates_with_guardrails(serving: tuple[World, str]) -> None:
     assert fleets == [NAME, "demand-forecast-00000001"]
     assert requested["new"]["calls"]["metric"] == "InvocationModelErrors"
     assert (plan["min_invocations"], plan["bake"]) == (20, 600)
-    assert plan["previous_config"] == plan["previous_model"] == "demand-forecast-00000001"
+    assert plan["previous_config"] == "demand-forecast-00000001"
     assert plan["live"]["model_package_arn"] == second != first
     assert plan["live"]["previous"] == "demand-forecast-00000001"
 

@@ -142,11 +142,6 @@ def at_real(real: float) -> float:
     return segments[max(index - 1, 0)].at(real)
 
 
-def real_seconds(embedded: float) -> float:
-    """Return the real duration of embedded seconds at the current scale."""
-    return embedded / _factor
-
-
 def wait(seconds: float, stop: Stop | None = None) -> bool:
     """Block the calling thread for an embedded duration; a jump past its end resumes it.
 

@@ -124,7 +124,6 @@ def _common(blank: SageMakerPlan, left: _Left) -> SageMakerPlan:
         config_name=left.version.config,
         model_name=left.version.model,
         previous_config=None if back is None else back.config,
-        previous_model=None if back is None else back.model,
         revert_endpoint=None if back is None else render_revert(spec, config=back.config, live=back.variants),
         poll_seconds=poll_seconds(spec.rollout.maximum),
         look_seconds=look_seconds(spec.rollout.maximum),

@@ -60,7 +60,6 @@ class Plan(PlanPart):
     model_name: str | None = None
     config_name: str | None = None
     previous_config: str | None = None
-    previous_model: str | None = None
     leftovers: Leftovers = field(default_factory=Leftovers)
     poll_seconds: int = POLL_SECONDS
     look_seconds: int = POLL_SECONDS

@@ -107,7 +107,7 @@ def fault(failing: float) -> float:
     return min(1.0, failing + max(_POINT, _PART * failing))
 
 
-def answers_to_see(*, share: float, failing: float, rule: ComparisonRule | None = None) -> float:
+def answers_to_see(*, share: float, failing: float) -> float:
     """Return the number of responses after which a new fleet with the ``fault`` is stopped in nine of ten rollouts.
 
     The log of the evidence grows by g per response on average, with variance v. In nine of ten cases it exceeds the limit L after n
@@ -116,15 +116,13 @@ def answers_to_see(*, share: float, failing: float, rule: ComparisonRule | None 
     Args:
         share: The new fleet's share of the calls; 1 if the old fleet gets none.
         failing: The old fleet's failing share.
-        rule: Tolerance. Default: that of errors.
 
     Example:
         >>> round(answers_to_see(share=0.1, failing=0.0)), round(answers_to_see(share=0.1, failing=0.01))
         (1083, 6131)
     """
-    rule = ComparisonRule() if rule is None else rule
     best = math.inf
-    for mean, variance, limit in growth(share=share, old=failing, new=fault(failing), rule=rule):
+    for mean, variance, limit in growth(share=share, old=failing, new=fault(failing), rule=ComparisonRule()):
         if mean > 0:
             spread = _NINE_OF_TEN * math.sqrt(variance)
             best = min(best, ((spread + math.sqrt(spread**2 + 4 * mean * limit)) / (2 * mean)) ** 2)

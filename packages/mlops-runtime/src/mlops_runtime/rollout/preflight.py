@@ -201,7 +201,6 @@ def _change(common: AnyPlan, case: Case, version: Version) -> AnyPlan:
         action="update",
         reason=_why(case, version),
         previous_config=version.config,
-        previous_model=version.model,
         min_invocations=rollout.min_invocations if case.is_approval else 0,
         probation=(rollout.probation or 0) if case.is_approval else 0,
     )
