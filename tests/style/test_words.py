@@ -13,7 +13,7 @@ from tests.style.test_files import ROOT, TRACKED
 
 # a pattern, and suggested replacements
 WORDS = {
-    r"(?<!\$)\b(ring|rings|rang|rung|ringing)\b": "fires, is in ALARM",
+    r"\b(ring|rings|rang|rung|ringing)\b": "fires, is in ALARM",
     r"\b(is|are|was|were|be|been) told\b": "gets, is logged, is reported",
     r"\bhears? of\b": "receives, reads",
     r"\btells of\b": "reports",

@@ -212,7 +212,7 @@ class SlotSteps:
             # a person may abort while the pods start
             "HasAbort": choose(("$count($plan.watched) > 0", "LookBefore"), default="ObserveSlot"),
             "LookBefore": look_at_alarms(next_state="IsAborted", catch="IsSlotLate"),
-            "IsAborted": choose(("$contains($ringing, '-abort (')", "Rings"), default="ObserveSlot"),
+            "IsAborted": choose(("$contains($firing, '-abort (')", "AlarmFires"), default="ObserveSlot"),
             "ObserveSlot": self._observe(next_state="IsSlotReady"),
             "IsSlotReady": choose(
                 ("$observed.is_failed", "NeverReady"), ("$observed.is_ready", "DescribeTargets"), default="IsSlotLate"
@@ -222,7 +222,7 @@ class SlotSteps:
             "NeverReady": self._back(
                 "ROLLED_BACK",
                 "'slot ' & $plan.eks.slot & ' got no traffic because it was not ready: ' & "
-                "$join([$observed.reason, $targets, $ringing, $caught][$ != ''], '. ')",
+                "$join([$observed.reason, $targets, $firing, $caught][$ != ''], '. ')",
             ),
         }
 
@@ -250,7 +250,7 @@ class SlotSteps:
                 default=confirmed,
             ),
             "DescribeLiveTargets": describe("$plan.eks.live_slot", "'the live slot'", "IsLiveHealthy"),
-            "IsLiveHealthy": choose(("$healthy >= 1 and $ringing = ''", confirmed), default="IsSlotLate"),
+            "IsLiveHealthy": choose(("$healthy >= 1 and $firing = ''", confirmed), default="IsSlotLate"),
             # a call of a stopped execution may have changed the slot meanwhile
             "ConfirmSlot": self._observe(next_state="IsSlotConfirmed"),
             "IsSlotConfirmed": choose(("$observed.is_ready", "AssertWeights"), default="IsSlotLate"),
@@ -273,7 +273,7 @@ class SlotSteps:
             "Shift": self._weigh("$plan.eks.steps[$step]", next_state="IsWatched", catch="ShiftFailed", assign=baked),
             "IsWatched": choose(("$count($plan.watched) > 0", "LookAtAlarms"), default="IsNearEnd"),
             "LookAtAlarms": look_at_alarms(next_state="IsQuiet", catch="NoEvidence"),
-            "IsQuiet": choose(("$ringing != ''", "Rings"), default=first),
+            "IsQuiet": choose(("$firing != ''", "AlarmFires"), default=first),
             **compared,
             "IsBaked": choose(
                 (STOPPED, "Stopped"),
@@ -287,7 +287,7 @@ class SlotSteps:
             # all traffic is shifted, and kept, only with evidence
             "IsNearEnd": choose(("$step + 2 < $count($plan.eks.steps)", "NextStep"), default="NeedsEvidence"),
             "NextStep": assign("Shift", step="{% $step + 1 %}"),
-            "Rings": self._back("ROLLED_BACK", "$ringing"),
+            "AlarmFires": self._back("ROLLED_BACK", "$firing"),
             "Stopped": self._back("ROLLED_BACK", WHY_STOPPED),
             "TooLate": self._back("ROLLED_BACK", f"'the rollout did not finish within {self.limit} s'"),
         }

@@ -134,7 +134,7 @@ def deploy_machine(
             outcome="FAILED",
             reason="",
             caught="",
-            ringing="",
+            firing="",
             gone="",
             scaling_failure="",
             orphan=True,

@@ -9,12 +9,12 @@ NEEDS_TRAFFIC = (
     "; evidence needs traffic while it bakes: mlops traffic replay FILE --time COLUMN --now sends the rows of a file"
 )
 # sentence with the alarms in ALARM, set by ``look_at_alarms``
-RINGING = "$ringing"
-RINGING_REASON = 200  # maximum characters of an alarm's reason in the sentence
-_RINGING = f"""{{% (
-    $rings := [$states.result.MetricAlarms, $states.result.CompositeAlarms][StateValue = 'ALARM'];
-    $count($rings) = 0 ? '' : 'in ALARM: ' & $join(
-        $map($rings, function($a) {{ $a.AlarmName & ' (' & $substring($a.StateReason & '', 0, {RINGING_REASON}) & ')' }}), ', ')
+FIRING = "$firing"
+FIRING_REASON = 200  # maximum characters of an alarm's reason in the sentence
+_FIRING = f"""{{% (
+    $alarms := [$states.result.MetricAlarms, $states.result.CompositeAlarms][StateValue = 'ALARM'];
+    $count($alarms) = 0 ? '' : 'in ALARM: ' & $join(
+        $map($alarms, function($a) {{ $a.AlarmName & ' (' & $substring($a.StateReason & '', 0, {FIRING_REASON}) & ')' }}), ', ')
 ) %}}"""
 # an alarm that is deleted during a rollout can no longer stop it
 # claim: a-deleted-alarm-watches-nothing
@@ -64,7 +64,7 @@ def put_alarms_states(*, next_state: str, catch: str) -> dict[str, State]:
 
 
 def look_at_alarms(*, next_state: str, catch: str) -> State:
-    """Return the state that sets ``$ringing`` to a sentence with the alarms of ``$plan.watched`` in ALARM, or to ''.
+    """Return the state that sets ``$firing`` to a sentence with the alarms of ``$plan.watched`` in ALARM, or to ''.
 
     ``$gone`` is set to a sentence with alarms that were deleted during the rollout, for the record.
     """
@@ -73,7 +73,7 @@ def look_at_alarms(*, next_state: str, catch: str) -> State:
         {"AlarmNames": "{% [$plan.watched] %}", "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]},
         next_state=next_state,
         catch=catch,
-        assign={"ringing": _RINGING, "gone": _DELETED_ALARMS},
+        assign={"firing": _FIRING, "gone": _DELETED_ALARMS},
     )
 
 
@@ -132,8 +132,8 @@ def evidence_states(*, endpoint_name: str, verdict_arn: str, limit: int, promote
             default=promoted,
         ),
         "LastLook": look_at_alarms(next_state="IsQuiet", catch="NoEvidence"),
-        "IsQuiet": choose(("$ringing = ''", "NeedsEvidence"), default="Rings"),
-        "Rings": assign("Revert", reason="{% $ringing %}"),
+        "IsQuiet": choose(("$firing = ''", "NeedsEvidence"), default="AlarmFires"),
+        "AlarmFires": assign("Revert", reason="{% $firing %}"),
         "NeedsEvidence": choose((f"{COMPARES} and {STOPPED}", "Stopped"), (COMPARES, "LastVerdict"), default=promoted),
         "LastVerdict": verdict_state(verdict_arn=verdict_arn, next_state="IsEvidenceEnough", catch="NoEvidence"),
         "IsEvidenceEnough": choose(

@@ -25,8 +25,8 @@ from mlops_constructs.rollout.captured_answers import (
     last_body_states,
 )
 from mlops_constructs.rollout.evidence_states import (
-    RINGING,
-    RINGING_REASON,
+    FIRING,
+    FIRING_REASON,
     WHY_STOPPED,
     describe_endpoint,
     evidence_states,
@@ -48,9 +48,9 @@ from mlops_runtime.rollout.serving_limits import MAX_WAIT, steps
 
 _SDK = "aws-sdk:sagemaker:"
 # alarms in ALARM, without reasons of this machine and its functions, which the reason of the alarm that they set repeats
-_ALSO_RINGING = f"""$reduce([{WHY_STOPPED}, {WHY_UNLIKE}, {WHY_UNREADABLE}], function($rest, $why) {{
-    $replace($rest, ' (' & $substring($why, 0, {RINGING_REASON}) & ')', '')
-}}, {RINGING})"""
+_ALSO_FIRING = f"""$reduce([{WHY_STOPPED}, {WHY_UNLIKE}, {WHY_UNREADABLE}], function($rest, $why) {{
+    $replace($rest, ' (' & $substring($why, 0, {FIRING_REASON}) & ')', '')
+}}, {FIRING})"""
 
 
 def clean_up_states(*, endpoint_name: str, next_state: str) -> tuple[str, dict[str, State]]:
@@ -153,7 +153,7 @@ def recovery_states(*, endpoint_name: str, next_state: str) -> tuple[str, dict[s
             ("$plan.remove != null", "RemoveFailed"),
             default=next_state,
         ),
-        "Adopt": assign("IsWatched", applied=True, orphan=False, again=NOT_REPEATED, ringing="", **UNREAD),
+        "Adopt": assign("IsWatched", applied=True, orphan=False, again=NOT_REPEATED, firing="", **UNREAD),
         "GoBack": assign("Revert", applied=True, orphan=False, reason="{% $plan.reason %}"),
         "Discard": assign(FAILED, applied=True, reason="{% $plan.reason %}"),
         # regardless of the call's response, the endpoint's own state is authoritative
@@ -391,7 +391,7 @@ class SageMakerTarget:
             "applied": True,
             "again": NOT_REPEATED,
             "since": NOW,
-            "ringing": "",
+            "firing": "",
             **UNREAD,
         }
 
@@ -425,16 +425,16 @@ class SageMakerTarget:
         return {
             "JudgeEndpoint": choose(
                 (f"{serves} and $endpoint.EndpointConfigName = $plan.config_name and {settled}", "IsWatched"),
-                (f"{serves} and {settled} and $ringing != ''", "TookBack"),
+                (f"{serves} and {settled} and $firing != ''", "TookBack"),
                 (f"{serves} and {settled}", "AskWhatRang"),
                 ("$endpoint.EndpointStatus in ['Failed', 'OutOfService', 'UpdateRollbackFailed']", "EndpointFailed"),
                 ("$toMillis($now()) > $deadline", "TooLate"),
-                ("$endpoint.EndpointStatus = 'RollingBack' and $ringing = ''", "SeeWhatRings"),
+                ("$endpoint.EndpointStatus = 'RollingBack' and $firing = ''", "SeeWhatFires"),
                 *arms,
                 default="AwaitEndpoint",
             ),
             # an alarm may be OK again long before the rollback has ended
-            "SeeWhatRings": look_at_alarms(next_state="AwaitEndpoint", catch="AwaitEndpoint"),
+            "SeeWhatFires": look_at_alarms(next_state="AwaitEndpoint", catch="AwaitEndpoint"),
             # the alarms, which are about to be deleted, contain the reason: an abort, or a failed check
             "AskWhatRang": look_at_alarms(next_state="TookBack", catch="TookBack"),
             "TookBack": assign(
@@ -445,7 +445,7 @@ class SageMakerTarget:
                     WHY_STOPPED,
                     WHY_UNLIKE,
                     WHY_UNREADABLE,
-                    _ALSO_RINGING,
+                    _ALSO_FIRING,
                 ),
             ),
             "EndpointFailed": assign(

@@ -31,8 +31,8 @@ class Slots(Account):
     Args:
         pods: The candidate's pods: ``ready``, ``never`` (Kubernetes gives up) or ``slow`` (longer than the machine waits).
         targets: Whether the load balancer finds the candidate's pods healthy.
-        rings: Suffix of the alarm that fires once the candidate has traffic; empty for no alarm.
-        rings_at: Smallest share of the traffic at which it fires.
+        fires: Suffix of the alarm that fires once the candidate has traffic; empty for no alarm.
+        fires_at: Smallest share of the traffic at which it fires.
         live_pods: Number of ready pods of the live slot.
         asked_from: Smallest share of the traffic at which the candidate gets requests.
         told_after: Seconds after the last step in which the load balancer does not report its requests yet.
@@ -40,8 +40,8 @@ class Slots(Account):
 
     pods: str = "ready"
     targets: bool = True
-    rings: str = ""
-    rings_at: int = 1
+    fires: str = ""
+    fires_at: int = 1
     live_pods: int = 2
     asked_from: int = 0
     told_after: float = 0.0
@@ -137,8 +137,8 @@ class Slots(Account):
         answer = super()._cloudwatch_describeAlarms(request)
         candidate = next(slot for slot in SLOTS if slot != self.live_slot)
         for alarm in answer["MetricAlarms"]:
-            if self.rings and alarm["AlarmName"].endswith(self.rings) and self.weights[candidate] >= self.rings_at:
-                alarm |= {"StateValue": "ALARM", "StateReason": "it rings"}
+            if self.fires and alarm["AlarmName"].endswith(self.fires) and self.weights[candidate] >= self.fires_at:
+                alarm |= {"StateValue": "ALARM", "StateReason": "it fires"}
         return answer
 
     def call_count(self, metric: dict[str, Any]) -> int:

@@ -17,5 +17,5 @@ def slot_handlers(current: Any) -> Iterator[Handlers]:
 
 @pytest.fixture
 def slots(current: Any, slot_handlers: Handlers) -> Callable[..., SlotDeploy]:
-    """Make a world with one serving service, with arguments for the account: ``slots(rings="-dead")``."""
+    """Make a world with one serving service, with arguments for the account: ``slots(fires="-dead")``."""
     return slot_maker(current, slot_handlers)

@@ -71,7 +71,7 @@ def slot_functions(current: Current) -> Iterator[Handlers]:
 
 
 def slot_maker(current: Current, handlers: Handlers) -> Callable[..., SlotDeploy]:
-    """Return a factory of worlds with one serving service, with arguments for the account: ``make(rings="-dead")``."""
+    """Return a factory of worlds with one serving service, with arguments for the account: ``make(fires="-dead")``."""
 
     def make(spec: ServingSpec = SPEC, **changes: Any) -> SlotDeploy:
         of_world = {name: changes.pop(name) for name in ("asks", "meets", "follows") if name in changes}

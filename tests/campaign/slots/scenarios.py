@@ -9,8 +9,8 @@ from tests.campaign.slots.world import ASKED, GOLDEN_MACHINE, GOLDEN_SPEC, MACHI
 TASKS = frozenset(name for machine in (MACHINE, GOLDEN_MACHINE) for name in tasks_of(machine))
 SCENARIOS: dict[str, dict[str, Any]] = {
     "promotes": {},
-    "is rolled back by an alarm of the first step": {"rings": "-dead"},
-    "is rolled back by an alarm of the last step": {"rings": "green-5xx", "rings_at": 100},
+    "is rolled back by an alarm of the first step": {"fires": "-dead"},
+    "is rolled back by an alarm of the last step": {"fires": "green-5xx", "fires_at": 100},
     "gets no traffic": {"invocations": 3},
     "never gets ready": {"pods": "never"},
     "is too slow": {"pods": "slow"},

@@ -53,7 +53,7 @@ def _changed(state: str, **changes: Any) -> dict[str, Any]:
 
 
 def _mutants() -> Iterator[tuple[str, dict[str, Any]]]:
-    yield "an alarm that leaves the weights as they are", _changed("Rings", Next=ROLLED_BACK)
+    yield "an alarm that leaves the weights as they are", _changed("AlarmFires", Next=ROLLED_BACK)
     yield "traffic before a pod is ready", _changed("ApplySlot", Next="AssertWeights")
     yield "a slot that never rests", _changed("IsSlotLeft", Default="Unlock", Choices=[])
     yield "a slot that rests before it is recorded that it may", _changed("Record", Next="Unlock")

@@ -71,7 +71,7 @@ def test_an_alarm_that_a_failing_live_model_keeps_in_alarm_refuses_no_successor(
     """An alarm of a failing live model is not watched, and the record says so; that of a working model refuses, with the fixes."""
     spec = with_rollout(alarms=("refunds",), bake=300)
     traffic = Traffic(new=steady(60), old=steady(540, failed))
-    world = slots(spec, traffic=traffic, rings="refunds", rings_at=0)
+    world = slots(spec, traffic=traffic, fires="refunds", fires_at=0)
     traffic.account = world.account
     result = world.run(machine=machine_of(spec))
     assert world.broken(result) == []

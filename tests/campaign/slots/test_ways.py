@@ -74,7 +74,7 @@ def test_a_rollback_finds_the_model_before_though_its_slot_was_taken(slots: Any)
     """The slot was taken by a third model, which failed."""
     world = slots()
     assert world.run().outcome == "PROMOTED"
-    world.account.rings, world.account.live_slot = "-dead", "green"
+    world.account.fires, world.account.live_slot = "-dead", "green"
     third = world.account.package(3)
     assert world.run(model_package_arn=third).outcome == "ROLLED_BACK"
     assert world.account.deployment("blue")["metadata"]["annotations"]["mlops.constructs/package"] == third
@@ -114,7 +114,7 @@ def test_an_abort_takes_a_rollout_back_in_every_phase(slots: Any, occurrence: in
     world = slots()
 
     def abort() -> None:
-        world.account.rings, world.account.rings_at = "-abort", 0
+        world.account.fires, world.account.fires_at = "-abort", 0
 
     result = world.run(hook=when(world, LABEL, occurrence, abort))
     assert (result.outcome, world.broken(result)) == ("ROLLED_BACK", [])
@@ -128,12 +128,12 @@ def test_requests_that_are_told_late_are_waited_for_a_while(slots: Any, late: fl
     world = slots(told_after=late)
     result = world.run()
     assert (result.outcome, world.broken(result)) == (outcome, [])
-    rings = slots(told_after=late)
+    fires = slots(told_after=late)
 
-    def ring() -> None:
-        rings.account.rings = "-dead"
+    def fire() -> None:
+        fires.account.fires = "-dead"
 
-    assert rings.run(hook=when(rings, "lambda:invoke verdict", 9, ring)).outcome == "ROLLED_BACK"
+    assert fires.run(hook=when(fires, "lambda:invoke verdict", 9, fire)).outcome == "ROLLED_BACK"
 
 
 @pytest.mark.parametrize(
@@ -153,10 +153,10 @@ def test_a_candidate_without_evidence_is_watched_until_it_goes_back(slots: Any) 
     """An alarm of the unit that fires during the wait for requests is the recorded reason."""
     world = slots(asked_from=100)
 
-    def ring() -> None:
-        world.account.rings = "-dead"
+    def fire() -> None:
+        world.account.fires = "-dead"
 
-    result = world.run(hook=when(world, "lambda:invoke verdict", 9, ring))
+    result = world.run(hook=when(world, "lambda:invoke verdict", 9, fire))
     assert (result.outcome, world.broken(result)) == ("ROLLED_BACK", [])
     assert result.output["Cause"].startswith("in ALARM: ")
     assert world.account.moves[-1] == all_to("blue")
@@ -234,7 +234,7 @@ def test_a_probation_takes_a_model_back(slots: Any) -> None:
     world.account.alarms["refunds"] = {"AlarmName": "refunds"}
     assert world.run().outcome == "PROMOTED"
     assert world.run(reason="rollback", alarm="refunds").outcome == "UNCHANGED"
-    world.account.rings = "refunds"
+    world.account.fires = "refunds"
     result = world.run(reason="rollback", alarm="refunds")
     assert (result.outcome, world.broken(result)) == ("PROMOTED", [])
     assert package_of(world) == world.champion
@@ -271,7 +271,7 @@ def test_throttled_weights_are_written_in_the_end(slots: Any, label: str) -> Non
 
 def test_weights_that_cannot_be_put_back_stay_for_the_next_execution(slots: Any) -> None:
     """The candidate has all the traffic and its alarm fires: the old pods stay, and get all traffic back later."""
-    world = slots(rings="-dead", rings_at=100)
+    world = slots(fires="-dead", fires_at=100)
     fault = Fault("elasticloadbalancingv2:modifyRule 100/0", "access denied", always=True, occurrence=2)
     result = world.run(fault)
     assert (result.outcome, world.account.weights) == ("FAILED", all_to("green"))

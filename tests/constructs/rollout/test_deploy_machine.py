@@ -86,7 +86,6 @@ PLAN: dict[str, Any] = {
     "model_name": NEW,
     "config_name": NEW,
     "previous_config": OLD,
-    "previous_model": OLD,
     "watched": ["demand-forecast-rollout-22222222-errors", "unit-errors"],
     "expired": [],
     "leftovers": {"versions": [], "rehearsals": [], "alarms": []},
@@ -156,7 +155,7 @@ class FakeAws:
             "ModelLatency": [{"ExtendedStatistics": {"p95": 90000.0}}],
         }
         self.deleted = list[str]()
-        self.ringing, self.golden, self.rehearsal, self.rehearsals = [], True, "InService", set[str]()
+        self.firing, self.golden, self.rehearsal, self.rehearsals = [], True, "InService", set[str]()
         self.made, self.again = set[str](), list[bool | None]()
         self.stage, self.takes_back, self.note, self.moving = "", False, "", "Updating"
         self.alarm_reason = "why"  # the reason of an alarm
@@ -182,10 +181,10 @@ class FakeAws:
                 self.polls_left -= 1
                 status = self.moving if self.polls_left > 0 else self.status
                 if status == "InService" and self.moving == "RollingBack":
-                    self.ringing = []
+                    self.firing = []
                 return {"EndpointStatus": status, "EndpointConfigName": self.config, **self.pending(status)}
             case "cloudwatch:setAlarmState" if self.takes_back:
-                self.config, self.ringing, self.alarm_reason = OLD, [arguments["AlarmName"]], arguments["StateReason"]
+                self.config, self.firing, self.alarm_reason = OLD, [arguments["AlarmName"]], arguments["StateReason"]
             case "sagemaker:createModel" | "sagemaker:createEndpointConfig":
                 self.made.add(name.replace("create", "describe"))
             case "sagemaker:describeModel" | "sagemaker:describeEndpointConfig":
@@ -193,9 +192,9 @@ class FakeAws:
             case "cloudwatch:getMetricStatistics":
                 return {"Datapoints": self.measure(arguments)}
             case "cloudwatch:describeAlarms":
-                there = [name for name in arguments["AlarmNames"] if name not in (*self.ringing, *self.deleted)]
+                there = [name for name in arguments["AlarmNames"] if name not in (*self.firing, *self.deleted)]
                 alarms = [
-                    {"AlarmName": n, "StateValue": "ALARM", "StateReason": self.alarm_reason} for n in self.ringing
+                    {"AlarmName": n, "StateValue": "ALARM", "StateReason": self.alarm_reason} for n in self.firing
                 ]
                 alarms += [{"AlarmName": name, "StateValue": "OK"} for name in there]
                 return {"MetricAlarms": alarms, "CompositeAlarms": []}
@@ -435,7 +434,7 @@ def test_no_evidence_is_not_success(deploy: Any):
 def test_a_fleet_that_is_worse_is_recorded_with_what_was_counted(deploy: Any):
     """SageMaker rolls back by the function's alarm; the reason is the function's, whatever the alarm's later state."""
     alarm, words = PLAN["stop"]["alarm"], "stopped after 1 minutes: few answers failed"
-    run, aws = deploy(PLAN, updates=[OLD], good_for=0, ringing=[alarm], alarm_reason=words)
+    run, aws = deploy(PLAN, updates=[OLD], good_for=0, firing=[alarm], alarm_reason=words)
     outcome, reason = recorded(run)
     assert outcome == "ROLLED_BACK"
     assert reason == f"SageMaker rolled back to {OLD}. {words}. in ALARM: {alarm}"
@@ -585,7 +584,7 @@ def test_an_execution_that_cannot_lock_is_recorded_too(deploy: Any):
 
 def test_says_what_rang_when_sagemaker_goes_back(deploy: Any):
     """Alarms are deleted with the rollout: the record lists those that fired, including the reason of an abort."""
-    run, _ = deploy(PLAN, updates=[OLD], ringing=["demand-forecast-rollout-22222222-abort"])
+    run, _ = deploy(PLAN, updates=[OLD], firing=["demand-forecast-rollout-22222222-abort"])
     assert recorded(run) == (
         "ROLLED_BACK",
         f"SageMaker rolled back to {OLD}. in ALARM: demand-forecast-rollout-22222222-abort (why)",
@@ -594,7 +593,7 @@ def test_says_what_rang_when_sagemaker_goes_back(deploy: Any):
 
 def test_says_what_rang_though_the_alarm_is_ok_again_when_sagemaker_has_gone_back(deploy: Any):
     """A rollback takes minutes: alarms are read as soon as it begins."""
-    run, _ = deploy(PLAN, updates=[OLD], ringing=["demand-forecast-rollout-22222222-latency"], moving="RollingBack")
+    run, _ = deploy(PLAN, updates=[OLD], firing=["demand-forecast-rollout-22222222-latency"], moving="RollingBack")
     assert recorded(run) == (
         "ROLLED_BACK",
         f"SageMaker rolled back to {OLD}. in ALARM: demand-forecast-rollout-22222222-latency (why)",
@@ -603,7 +602,7 @@ def test_says_what_rang_though_the_alarm_is_ok_again_when_sagemaker_has_gone_bac
 
 def test_goes_back_from_a_fleet_whose_alarm_rings_at_the_end(deploy: Any):
     """SageMaker ignores alarms after the old fleet is deleted; the machine checks again before the promotion."""
-    run, aws = deploy(PLAN, updates=[NEW, OLD], ringing=["unit-errors"])
+    run, aws = deploy(PLAN, updates=[NEW, OLD], firing=["unit-errors"])
     assert recorded(run) == ("ROLLED_BACK", "in ALARM: unit-errors (why)")
     assert aws.config == OLD
     assert run.arguments("cloudwatch:describeAlarms")["AlarmNames"] == PLAN["watched"]
@@ -620,7 +619,7 @@ def test_an_alarm_that_was_deleted_meanwhile_is_recorded(deploy: Any):
 
 def test_a_rollback_stays_whatever_rings(deploy: Any):
     """A rollback must not return to the faulty model."""
-    run, _ = deploy(PLAN, updates=[NEW], request=REQUEST | {"reason": "rollback"}, ringing=["unit-errors"])
+    run, _ = deploy(PLAN, updates=[NEW], request=REQUEST | {"reason": "rollback"}, firing=["unit-errors"])
     assert run.output["outcome"] == "PROMOTED"
 
 

@@ -97,7 +97,7 @@ def test_a_candidate_with_evidence_stays(recover: Any):
 
 
 @pytest.mark.parametrize(
-    ("account", "why"), [({"invocations": 3}, "served 3"), ({"ringing": ["unit-errors"]}, "unit-errors")]
+    ("account", "why"), [({"invocations": 3}, "served 3"), ({"firing": ["unit-errors"]}, "unit-errors")]
 )
 def test_a_candidate_without_evidence_goes_back(recover: Any, account: dict[str, Any], why: str):
     """Rolls back to the recorded live config and deletes the version."""

@@ -267,8 +267,8 @@ def test_a_rollback_that_an_alarm_asks_for_is_held_to_the_probation() -> None:
     until = {"previous": BLUE, "previous_package": CHAMPION, "probation_until": "2017-08-01T10:00:00Z"}
     requested = request("rollback", None, alarm="refunds")
     reported = {"asked": requested, "spec": spec, "package": CHAMPION}
-    rings = plan(both, pointer(GREEN, CHALLENGER, **until), alarm_states={"refunds": "ALARM"}, **reported)
-    assert (rings.action, rings.eks.steps) == ("update", ({"blue": 100, "green": 0},))
+    fires = plan(both, pointer(GREEN, CHALLENGER, **until), alarm_states={"refunds": "ALARM"}, **reported)
+    assert (fires.action, fires.eks.steps) == ("update", ({"blue": 100, "green": 0},))
     quiet = plan(both, pointer(GREEN, CHALLENGER, **until), alarm_states={"refunds": "OK"}, **reported)
     assert quiet.action == "nothing"
     over = pointer(GREEN, CHALLENGER, **{**until, "probation_until": "2017-08-01T08:00:00Z"})

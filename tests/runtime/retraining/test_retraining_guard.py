@@ -141,8 +141,8 @@ def test_labels_count_only_where_they_are_wanted() -> None:
 def test_a_request_that_asks_again_needs_an_alarm_or_labels() -> None:
     """The first alarm in ALARM is the reason; otherwise enough labels; otherwise nothing."""
     request = _request(_event("recheck"))
-    ringing = confirmed(request, COUNTING, alarms=Alarms({"demand-wape": "ALARM"}, {}), state=GuardState())
-    assert (ringing.requested_by, ringing.detail) == ("demand-wape", "still in ALARM: demand-wape")
+    firing = confirmed(request, COUNTING, alarms=Alarms({"demand-wape": "ALARM"}, {}), state=GuardState())
+    assert (firing.requested_by, firing.detail) == ("demand-wape", "still in ALARM: demand-wape")
     quiet = Alarms({"demand-drift": "OK"}, {})
     waiting = confirmed(request, COUNTING, alarms=quiet, state=GuardState(new_labels=1000))
     assert waiting.detail == "1000 new labels wait"

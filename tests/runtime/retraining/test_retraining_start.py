@@ -103,22 +103,22 @@ def test_a_release_is_of_ones_own_lock(rows: GuardTable, world: World) -> None:
 
 
 @pytest.fixture
-def ringing(world: World) -> World:
+def firing(world: World) -> World:
     """Return a world with the alarm in ALARM."""
     world.alarm("demand-drift", "ALARM")
     return world
 
 
-def test_an_alarm_starts_one_retraining(ringing: World) -> None:
+def test_an_alarm_starts_one_retraining(firing: World) -> None:
     """The lock has the execution, the row the accepted request; the decision is stored with an expiry."""
-    decision = guard_of(ringing).handle(alarm_message())
+    decision = guard_of(firing).handle(alarm_message())
     assert decision.decision is Decision.STARTED
-    [name] = ringing.executions("Retrain")
+    [name] = firing.executions("Retrain")
     assert decision.execution == f"arn:aws:states:us-east-1:123456789012:execution:Retrain:{name}"
-    assert ringing.stepfunctions.describe_execution(executionArn=decision.execution)["input"] == "{}"
-    request = from_json(RetrainRequest, item(ringing, "STATE")["request"]["S"])
+    assert firing.stepfunctions.describe_execution(executionArn=decision.execution)["input"] == "{}"
+    request = from_json(RetrainRequest, item(firing, "STATE")["request"]["S"])
     assert (request.event_id, request.as_of) == ("e1", "2017-08-01T09:00:00Z")
-    state, kept = item(ringing, "STATE"), item(ringing, "EVENT#e1")
+    state, kept = item(firing, "STATE"), item(firing, "EVENT#e1")
     assert state["owner"]["S"] == decision.execution
     assert int(state["lock_until"]["N"]) == int(NOW.timestamp()) + 21600
     assert kept["decision"]["S"] == "STARTED"
@@ -177,24 +177,24 @@ def test_a_person_trains_on_a_feed_that_looks_broken(world: World) -> None:
     assert guard.handle(alarm_message(manual=True)).decision is Decision.STARTED
 
 
-def test_decisions_are_counted(ringing: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_decisions_are_counted(firing: World, capsys: pytest.CaptureFixture[str]) -> None:
     """One metric line each for a known unit."""
-    guard = guard_of(ringing, settings=replace(SETTINGS, unit="demand"))
+    guard = guard_of(firing, settings=replace(SETTINGS, unit="demand"))
     guard.handle(alarm_message())
     guard.handle(alarm_message())
     counted = [json.loads(line)["Decision"] for line in capsys.readouterr().out.splitlines()]
     assert counted == ["STARTED", "DUPLICATE"]
-    guard_of(ringing).handle(alarm_message())
+    guard_of(firing).handle(alarm_message())
     assert capsys.readouterr().out == ""
 
 
-def test_a_second_delivery_is_a_duplicate(ringing: World) -> None:
+def test_a_second_delivery_is_a_duplicate(firing: World) -> None:
     """It changes nothing and keeps the first decision."""
-    guard = guard_of(ringing)
+    guard = guard_of(firing)
     guard.handle(alarm_message())
     assert guard.handle(alarm_message()).decision is Decision.DUPLICATE
-    assert item(ringing, "EVENT#e1")["decision"]["S"] == "STARTED"
-    assert len(ringing.executions("Retrain")) == 1
+    assert item(firing, "EVENT#e1")["decision"]["S"] == "STARTED"
+    assert len(firing.executions("Retrain")) == 1
 
 
 @pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA", None])
@@ -207,55 +207,55 @@ def test_an_alarm_that_no_longer_rings_starts_nothing(world: World, state: str |
     assert world.executions("Retrain") == []
 
 
-def test_an_invalid_message_uses_up_no_event_id(ringing: World) -> None:
+def test_an_invalid_message_uses_up_no_event_id(firing: World) -> None:
     """A forged event with a real id does not block the real one."""
-    guard = guard_of(ringing)
+    guard = guard_of(firing)
     assert guard.handle(alarm_message(account="210987654321")).decision is Decision.INVALID
     assert guard.handle(alarm_message()).decision is Decision.STARTED
-    assert item(ringing, "EVENT#message:m-e1")["decision"]["S"] == "INVALID"
+    assert item(firing, "EVENT#message:m-e1")["decision"]["S"] == "INVALID"
 
 
-def test_busy_then_cooling_down_then_free(ringing: World) -> None:
+def test_busy_then_cooling_down_then_free(firing: World) -> None:
     """The lock blocks while the machine runs, then the cool-down, and then another run may start."""
-    guard = guard_of(ringing)
+    guard = guard_of(firing)
     owner = guard.handle(alarm_message()).execution
     assert owner is not None
     assert guard.handle(alarm_message("e2", NOW + timedelta(hours=1))).decision is Decision.BUSY
-    release(ringing, owner)
+    release(firing, owner)
     cooling = guard.handle(alarm_message("e3", NOW + timedelta(hours=2)))
     assert (cooling.decision, cooling.free_at) == (Decision.COOLING_DOWN, str(to_dict(NOW + timedelta(hours=24))))
     assert guard.handle(alarm_message("e4", NOW + timedelta(hours=24))).decision is Decision.STARTED
 
 
-def test_a_lock_that_was_never_released_is_taken_over(ringing: World) -> None:
+def test_a_lock_that_was_never_released_is_taken_over(firing: World) -> None:
     """An aborted machine does not block for ever."""
-    guard = guard_of(ringing)
+    guard = guard_of(firing)
     guard.handle(alarm_message())
     decision = guard.handle(alarm_message("e2", NOW + timedelta(hours=24)))
     assert decision.decision is Decision.STARTED
-    assert item(ringing, "STATE")["owner"]["S"] == decision.execution
+    assert item(firing, "STATE")["owner"]["S"] == decision.execution
 
 
-def test_a_person_does_not_wait_but_has_a_budget(ringing: World) -> None:
+def test_a_person_does_not_wait_but_has_a_budget(firing: World) -> None:
     """Two a day, also manually."""
-    guard, decisions = guard_of(ringing), []
+    guard, decisions = guard_of(firing), []
     for number in range(3):
         decision = guard.handle(alarm_message(f"p{number}", NOW + timedelta(minutes=number), manual=True))
         decisions.append(decision.decision)
         if decision.execution is not None:
-            release(ringing, decision.execution)
+            release(firing, decision.execution)
     assert decisions == [Decision.STARTED, Decision.STARTED, Decision.OVER_BUDGET]
     assert decision.free_at == "2017-08-02T00:00:00Z"
 
 
-def test_a_decision_says_who_asked_and_why(ringing: World) -> None:
+def test_a_decision_says_who_asked_and_why(firing: World) -> None:
     """Starts are stored longer than executions, which have no other record of it; rejections have it too."""
-    guard = guard_of(ringing)
+    guard = guard_of(firing)
     started = guard.handle(alarm_message(manual=True))
     assert (started.trigger, started.detail) == (Trigger.MANUAL, "")
     refused = guard.handle(alarm_message("e2"))
     assert (refused.decision, refused.trigger, refused.requested_by) == (Decision.BUSY, Trigger.ALARM, "demand-drift")
-    rows = [item(ringing, f"EVENT#{name}") for name in ("e1", "e2")]
+    rows = [item(firing, f"EVENT#{name}") for name in ("e1", "e2")]
     assert [int(row["expires"]["N"]) - int(NOW.timestamp()) for row in rows] == [400 * 86400, 30 * 86400]
     assert (rows[0]["requested_by"]["S"], rows[1]["trigger"]["S"]) == (started.requested_by, "alarm")
 
@@ -289,44 +289,44 @@ class _Dying:
     [("dynamodb", "update_item"), ("stepfunctions", "start_execution"), ("dynamodb", "put_item")],
 )
 def test_a_crash_at_any_side_effect_is_made_good_by_the_next_delivery(
-    ringing: World, client: str, operation: str, after: bool
+    firing: World, client: str, operation: str, after: bool
 ) -> None:
     """One execution, one use of the budget and one decision, for a crash at any point."""
-    dying = _Dying(getattr(ringing, client), operation, after=after)
+    dying = _Dying(getattr(firing, client), operation, after=after)
     with pytest.raises(_CrashError):
-        guard_of(ringing, **{client: dying}).handle(alarm_message())
-    decision = guard_of(ringing).handle(alarm_message())
+        guard_of(firing, **{client: dying}).handle(alarm_message())
+    decision = guard_of(firing).handle(alarm_message())
     done = operation == "put_item" and after
     assert decision.decision is (Decision.DUPLICATE if done else Decision.STARTED)
-    assert len(ringing.executions("Retrain")) == 1
-    assert item(ringing, "STATE")["day_count"]["N"] == "1"
-    assert item(ringing, "EVENT#e1")["decision"]["S"] == "STARTED"
+    assert len(firing.executions("Retrain")) == 1
+    assert item(firing, "STATE")["day_count"]["N"] == "1"
+    assert item(firing, "EVENT#e1")["decision"]["S"] == "STARTED"
 
 
-def test_a_crash_before_the_decision_is_kept_survives_a_quick_machine(ringing: World) -> None:
+def test_a_crash_before_the_decision_is_kept_survives_a_quick_machine(firing: World) -> None:
     """The machine has ended and released the lock before the redelivery, which does not get a cool-down."""
-    dying = _Dying(ringing.dynamodb, "put_item", after=False)
+    dying = _Dying(firing.dynamodb, "put_item", after=False)
     with pytest.raises(_CrashError):
-        guard_of(ringing, dynamodb=dying).handle(alarm_message())
-    release(ringing, item(ringing, "STATE")["owner"]["S"])
-    assert guard_of(ringing).handle(alarm_message()).decision is Decision.STARTED
-    assert len(ringing.executions("Retrain")) == 1
+        guard_of(firing, dynamodb=dying).handle(alarm_message())
+    release(firing, item(firing, "STATE")["owner"]["S"])
+    assert guard_of(firing).handle(alarm_message()).decision is Decision.STARTED
+    assert len(firing.executions("Retrain")) == 1
 
 
-def test_a_start_that_was_cut_off_goes_on_though_the_alarm_is_quiet_by_now(ringing: World) -> None:
+def test_a_start_that_was_cut_off_goes_on_though_the_alarm_is_quiet_by_now(firing: World) -> None:
     """Its lock is taken, and would otherwise be left behind."""
-    dying = _Dying(ringing.stepfunctions, "start_execution", after=False)
+    dying = _Dying(firing.stepfunctions, "start_execution", after=False)
     with pytest.raises(_CrashError):
-        guard_of(ringing, stepfunctions=dying).handle(alarm_message())
-    ringing.alarm("demand-drift", "OK")
-    decision = guard_of(ringing).handle(alarm_message())
+        guard_of(firing, stepfunctions=dying).handle(alarm_message())
+    firing.alarm("demand-drift", "OK")
+    decision = guard_of(firing).handle(alarm_message())
     assert decision.decision is Decision.STARTED
-    assert item(ringing, "STATE")["owner"]["S"] == decision.execution
+    assert item(firing, "STATE")["owner"]["S"] == decision.execution
 
 
-def test_a_storm_of_events_starts_one_retraining(ringing: World) -> None:
+def test_a_storm_of_events_starts_one_retraining(firing: World) -> None:
     """150 alarms, each delivered twice, from three threads."""
-    guard, decisions = guard_of(ringing), list[Decision]()
+    guard, decisions = guard_of(firing), list[Decision]()
 
     def deliver(part: int) -> None:
         for number in range(part, 300, 3):
@@ -337,22 +337,22 @@ def test_a_storm_of_events_starts_one_retraining(ringing: World) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(ringing.executions("Retrain")) == 1
+    assert len(firing.executions("Retrain")) == 1
     assert 1 <= decisions.count(Decision.STARTED) <= 2  # two deliveries of one event may race
     assert set(decisions) <= {Decision.STARTED, Decision.BUSY, Decision.DUPLICATE}
     assert len(decisions) == 300
 
 
-def test_while_automation_rests_an_alarm_is_told_so(ringing: World) -> None:
+def test_while_automation_rests_an_alarm_is_told_so(firing: World) -> None:
     """Freeze and pause have different decisions; a person's request is not held back."""
     for number, (rest, decision) in enumerate(
         [(Resting(frozen="frozen by 'peak'"), Decision.FROZEN), (Resting(paused="paused by ann"), Decision.PAUSED)]
     ):
-        guard = guard_of(ringing, automation=rest)
+        guard = guard_of(firing, automation=rest)
         assert guard.handle(alarm_message(f"e{number}")).decision is decision
-    assert ringing.executions("Retrain") == []
+    assert firing.executions("Retrain") == []
     assert (
-        guard_of(ringing, automation=Resting(paused="p")).handle(alarm_message("p1", manual=True)).execution is not None
+        guard_of(firing, automation=Resting(paused="p")).handle(alarm_message("p1", manual=True)).execution is not None
     )
 
 
@@ -391,53 +391,53 @@ def test_a_crash_after_counting_counts_once(world: World) -> None:
     assert item(world, "STATE")["new_labels"]["N"] == "400"
 
 
-def test_an_alarm_that_stays_on_is_asked_about_again(ringing: World) -> None:
+def test_an_alarm_that_stays_on_is_asked_about_again(firing: World) -> None:
     """It sent one event; after the cool-down the recheck rule starts the next retraining."""
-    guard = guard_of(ringing, settings=replace(SETTINGS, recheck_rule=RULE))
+    guard = guard_of(firing, settings=replace(SETTINGS, recheck_rule=RULE))
     owner = guard.handle(alarm_message()).execution
     assert owner is not None
-    release(ringing, owner)
+    release(firing, owner)
     requested = [
         guard.handle(recheck_message(f"h{hour}", NOW + timedelta(hours=hour))).decision for hour in (1, 12, 23, 24)
     ]
     assert requested == [*[Decision.COOLING_DOWN] * 3, Decision.STARTED]
-    ringing.alarm("demand-drift", "OK")
+    firing.alarm("demand-drift", "OK")
     assert guard.handle(recheck_message("h48", NOW + timedelta(hours=48))).decision is Decision.NOT_CONFIRMED
 
 
 @pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT", "FAILED"])
-def test_an_execution_that_was_ended_from_outside_is_released(ringing: World, status: str) -> None:
+def test_an_execution_that_was_ended_from_outside_is_released(firing: World, status: str) -> None:
     """Only its own lock, and only if it has ended."""
-    guard = guard_of(ringing)
+    guard = guard_of(firing)
     owner = guard.handle(alarm_message()).execution
     assert owner is not None
     running = guard.handle(ended_message("s1", owner, status))
     assert (running.decision, running.reason) == (Decision.NOT_CONFIRMED, f"{owner} is RUNNING now")
-    ringing.stepfunctions.stop_execution(executionArn=owner)
+    firing.stepfunctions.stop_execution(executionArn=owner)
     assert guard.handle(ended_message("s2", owner, status)).decision is Decision.RELEASED
-    assert "owner" not in item(ringing, "STATE")
+    assert "owner" not in item(firing, "STATE")
     second = guard.handle(alarm_message("p1", manual=True)).execution
     late = guard.handle(ended_message("s3", owner, status))
     assert late.reason == f"{owner} is ABORTED and no longer held the lock"
-    assert item(ringing, "STATE")["owner"]["S"] == second
+    assert item(firing, "STATE")["owner"]["S"] == second
 
 
-def test_a_lock_of_an_execution_that_is_over_is_not_waited_for(ringing: World) -> None:
+def test_a_lock_of_an_execution_that_is_over_is_not_waited_for(firing: World) -> None:
     """Its end event was lost; the next request reads the execution itself."""
-    guard = guard_of(ringing)
+    guard = guard_of(firing)
     owner = guard.handle(alarm_message()).execution
     assert owner is not None
-    ringing.stepfunctions.stop_execution(executionArn=owner)
+    firing.stepfunctions.stop_execution(executionArn=owner)
     assert guard.handle(alarm_message("e2", NOW + timedelta(hours=1))).decision is Decision.COOLING_DOWN
     assert guard.handle(alarm_message("p1", NOW + timedelta(hours=1), manual=True)).decision is Decision.STARTED
 
 
-def test_a_lock_whose_execution_never_started_is_taken_over_in_time(ringing: World) -> None:
+def test_a_lock_whose_execution_never_started_is_taken_over_in_time(firing: World) -> None:
     """While its message may be redelivered it is waited for; a message in the dead-letter queue is not."""
-    dying = _Dying(ringing.stepfunctions, "start_execution", after=False)
+    dying = _Dying(firing.stepfunctions, "start_execution", after=False)
     with pytest.raises(_CrashError):
-        guard_of(ringing, stepfunctions=dying).handle(alarm_message())
-    guard = guard_of(ringing)
+        guard_of(firing, stepfunctions=dying).handle(alarm_message())
+    guard = guard_of(firing)
     assert guard.handle(alarm_message("p1", NOW + timedelta(minutes=20), manual=True)).decision is Decision.BUSY
     assert guard.handle(alarm_message("p2", NOW + timedelta(minutes=31), manual=True)).decision is Decision.STARTED
 

@@ -27,7 +27,7 @@ from mlops_runtime.lambda_protocol import Message
 
 
 @pytest.fixture
-def ringing(world: World) -> World:
+def firing(world: World) -> World:
     """Return a world with the alarm in ALARM."""
     world.alarm("demand-drift", "ALARM")
     return world
@@ -56,34 +56,34 @@ def _forgeries() -> list[Message]:
     return made
 
 
-def test_no_forged_or_stale_event_starts_anything(ringing: World) -> None:
+def test_no_forged_or_stale_event_starts_anything(firing: World) -> None:
     """While the alarm is in ALARM; none of the 240 uses up a real event's id."""
-    guard = guard_of(ringing, settings=replace(SETTINGS, recheck_rule=RULE))
+    guard = guard_of(firing, settings=replace(SETTINGS, recheck_rule=RULE))
     decisions = {guard.handle(message).decision for message in _forgeries()}
     assert decisions == {Decision.INVALID, Decision.STALE}
-    assert ringing.executions("Retrain") == []
+    assert firing.executions("Retrain") == []
     assert guard.handle(alarm_message("f1")).decision is Decision.STARTED
 
 
-def test_no_replay_starts_anything(ringing: World) -> None:
+def test_no_replay_starts_anything(firing: World) -> None:
     """The event of a finished retraining, 200 times more, also in other messages."""
-    guard = guard_of(ringing)
+    guard = guard_of(firing)
     owner = guard.handle(alarm_message()).execution
     assert owner is not None
-    release(ringing, owner)
+    release(firing, owner)
     replays = [replace(alarm_message(), id=f"r{number}", sent=NOW + timedelta(seconds=number)) for number in range(200)]
     assert {guard.handle(replay).decision for replay in replays} == {Decision.DUPLICATE}
-    assert len(ringing.executions("Retrain")) == 1
+    assert len(firing.executions("Retrain")) == 1
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_thousand_drift_events_start_one_retraining_a_cool_down(ringing: World, seed: int) -> None:
+def test_a_thousand_drift_events_start_one_retraining_a_cool_down(firing: World, seed: int) -> None:
     """1,000 events in ten days, three deliveries each, shuffled over four threads; executions end after an hour.
 
     In any order of delivery, two starts are at least the cool-down apart.
     """
-    guard, starts, mutex = guard_of(ringing), list[datetime](), threading.Lock()
+    guard, starts, mutex = guard_of(firing), list[datetime](), threading.Lock()
     events = [alarm_message(f"e{number}", NOW + timedelta(minutes=14.4 * number)) for number in range(1000)] * 3
     random.Random(seed).shuffle(events)
 
@@ -93,7 +93,7 @@ def test_a_thousand_drift_events_start_one_retraining_a_cool_down(ringing: World
             if decision.decision is Decision.STARTED and decision.execution is not None:
                 with mutex:
                     starts.append(message.sent)
-                ringing.stepfunctions.stop_execution(executionArn=decision.execution)
+                firing.stepfunctions.stop_execution(executionArn=decision.execution)
                 guard.handle(ended_message(f"end-{message.id}", decision.execution, "ABORTED"))
 
     threads = [threading.Thread(target=deliver, args=(part,)) for part in range(4)]
@@ -101,7 +101,7 @@ def test_a_thousand_drift_events_start_one_retraining_a_cool_down(ringing: World
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(ringing.executions("Retrain")) == len(set(starts)) <= 10
+    assert len(firing.executions("Retrain")) == len(set(starts)) <= 10
     ordered = sorted(set(starts))
     assert all(after - before >= timedelta(days=1) for before, after in pairwise(ordered))
 

@@ -8,7 +8,7 @@ import pytest
 from tests.campaign.slots.world import SPEC as SLOTS
 from tests.runtime.rollout.world import SPEC
 
-from mlops_runtime.rollout.live_failures import is_broken, live_answers, ringing, unwatched
+from mlops_runtime.rollout.live_failures import firing, is_broken, live_answers, unwatched
 from mlops_runtime.rollout.live_history import Counts
 
 NOW = datetime(2017, 8, 10, 12, 30, 20, tzinfo=UTC)
@@ -78,7 +78,7 @@ def test_what_another_model_answered_in_that_hour_does_not_count() -> None:
 def test_only_what_is_in_alarm_beside_a_failing_model_is_not_watched() -> None:
     """Alarms stay watched if nothing was read, and if failures are chance."""
     states = {"a": "ALARM", "b": "OK", "d": "ALARM"}
-    assert ringing(("a", "b", "c"), states) == ("a",)
+    assert firing(("a", "b", "c"), states) == ("a",)
     assert unwatched(("a", "b", "c"), states, Counts(calls=100, failed=90)) == ("a",)
     assert unwatched(("a", "b", "c"), states, Counts(calls=100, failed=9)) == ()
     assert unwatched(("a", "b", "c"), states, None) == ()

@@ -268,7 +268,7 @@ def test_a_limit_is_broken_when_the_whole_interval_is_worse(
 def test_wape_is_violated_when_its_whole_interval_is_too_high() -> None:
     """Hardly ever for 100 heavy-tailed labels at the holdout's error; always a fifth beyond the limit with enough rows."""
     random, target, spec = np.random.default_rng(6), Target("regression", 0.0), MonitorSpec()
-    rings = {}
+    fires = {}
     for ratio, rows, times in ((1.0, 100, 200), (1.5, 5000, 20)):
         found = []
         for _ in range(times):
@@ -279,10 +279,10 @@ def test_wape_is_violated_when_its_whole_interval_is_too_high() -> None:
                 m for m in measured(Rows.of(label + error, label), target, spec, {"wape": holdout}) if m.name == "wape"
             ]
             found.append(wape)
-        rings[ratio] = (sum(bool(m.violated) for m in found), sum(m.value > 1.25 * holdout for m in found))  # type: ignore[operator]
-    assert rings[1.0][0] <= 1
-    assert rings[1.0][1] > 4
-    assert rings[1.5][0] == 20
+        fires[ratio] = (sum(bool(m.violated) for m in found), sum(m.value > 1.25 * holdout for m in found))  # type: ignore[operator]
+    assert fires[1.0][0] <= 1
+    assert fires[1.0][1] > 4
+    assert fires[1.5][0] == 20
 
 
 @pytest.mark.parametrize(

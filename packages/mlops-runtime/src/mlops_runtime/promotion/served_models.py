@@ -230,10 +230,10 @@ class ServedModels:
         if self.served is None or self.served.evidence is None or not names:
             return "no alarm requests a retraining"
         found = self.served.evidence.read(names, now)
-        ringing = [name for name in names if found.states.get(name) == IN_ALARM]
-        confirmed = [name for name in ringing if name not in found.doubts]
+        firing = [name for name in names if found.states.get(name) == IN_ALARM]
+        confirmed = [name for name in firing if name not in found.doubts]
         if not confirmed:
-            why = "; ".join(f"{name}: {found.doubts[name]}" for name in ringing)
+            why = "; ".join(f"{name}: {found.doubts[name]}" for name in firing)
             return f"no alarm requests a retraining{': ' if why else ''}{why}"
         states = self._own()
         if not states:

@@ -80,9 +80,9 @@ class AlarmEvidence:
             return Alarms({}, {})
         answer = self.cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
         found: list[Mapping[str, Any]] = [*answer["MetricAlarms"], *answer["CompositeAlarms"]]
-        ringing = [alarm for alarm in found if alarm["StateValue"] == IN_ALARM]
-        report = self._newest(now) if any(map(_custom, ringing)) else None
-        doubts = {alarm["AlarmName"]: doubt(alarm, report, unit=self.unit, endpoint=self.endpoint) for alarm in ringing}
+        firing = [alarm for alarm in found if alarm["StateValue"] == IN_ALARM]
+        report = self._newest(now) if any(map(_custom, firing)) else None
+        doubts = {alarm["AlarmName"]: doubt(alarm, report, unit=self.unit, endpoint=self.endpoint) for alarm in firing}
         return Alarms(
             {alarm["AlarmName"]: alarm["StateValue"] for alarm in found},
             {name: why for name, why in doubts.items() if why is not None},

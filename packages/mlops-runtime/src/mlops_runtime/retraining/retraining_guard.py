@@ -207,9 +207,9 @@ def confirmed(request: RetrainRequest, settings: GuardSettings, *, alarms: Alarm
         return _with_question(request, settings, alarms)
     if request.trigger is not Trigger.RECHECK:
         return request
-    ringing = [n for n in settings.alarms if alarms.states.get(n) == IN_ALARM and n not in alarms.doubts]
-    if ringing:
-        still = replace(request, requested_by=ringing[0], detail=f"still in ALARM: {', '.join(ringing)}"[:500])
+    firing = [n for n in settings.alarms if alarms.states.get(n) == IN_ALARM and n not in alarms.doubts]
+    if firing:
+        still = replace(request, requested_by=firing[0], detail=f"still in ALARM: {', '.join(firing)}"[:500])
         return _with_question(still, settings, alarms)
     if settings.minimum_labels is not None and state.new_labels >= settings.minimum_labels:
         return replace(request, detail=f"{state.new_labels} new labels wait")

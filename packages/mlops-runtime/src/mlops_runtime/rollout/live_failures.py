@@ -66,7 +66,7 @@ def live_answers(
     return total(reader.failed().history[-_MINUTES:])
 
 
-def ringing(alarms: Sequence[str], states: Mapping[str, str]) -> tuple[str, ...]:
+def firing(alarms: Sequence[str], states: Mapping[str, str]) -> tuple[str, ...]:
     """Return the alarms that are in ALARM."""
     return tuple(name for name in alarms if states.get(name) == "ALARM")
 
@@ -82,4 +82,4 @@ def unwatched(alarms: Sequence[str], states: Mapping[str, str], answers: Counts 
         states: State of each alarm.
         answers: Responses of the live model in the hour before; None if they were not read.
     """
-    return () if answers is None or not is_broken(answers) else ringing(alarms, states)
+    return () if answers is None or not is_broken(answers) else firing(alarms, states)

@@ -10,7 +10,7 @@ from mlops_runtime.registry.package_approval import is_automatic
 from mlops_runtime.rollout.deploy_plan import BusyError, Facts, NothingToDoError, RefusedError, live_pointer
 from mlops_runtime.rollout.fleet_capacity import conversion_problem
 from mlops_runtime.rollout.instance_quota import Quotas, needed, quota_problems
-from mlops_runtime.rollout.live_failures import ringing, unwatched
+from mlops_runtime.rollout.live_failures import firing, unwatched
 from mlops_runtime.rollout.live_fleet import Serving, Variant, Version
 from mlops_runtime.rollout.live_history import Counts
 from mlops_runtime.rollout.serving_limits import check_spec
@@ -135,7 +135,7 @@ def check_quiet(spec: ServingSpec, states: Mapping[str, str], answers: Counts | 
         RefusedError: If an alarm is missing, or is in ALARM although the live model does not fail significantly.
     """
     check_made(spec.rollout.alarms, states)
-    names = ", ".join(ringing(spec.rollout.alarms, states))
+    names = ", ".join(firing(spec.rollout.alarms, states))
     if not names:
         return ""
     message = (

@@ -21,7 +21,7 @@ from mlops_runtime.rollout.execution_names import ENDPOINT_TAG, version_name
 from mlops_runtime.rollout.fleet_minutes import IncompleteMetricsError
 from mlops_runtime.rollout.instance_quota import Quotas
 from mlops_runtime.rollout.kept_promises import package_promises
-from mlops_runtime.rollout.live_failures import live_answers, ringing
+from mlops_runtime.rollout.live_failures import firing, live_answers
 from mlops_runtime.rollout.live_fleet import (
     MAXIMUM,
     Leftovers,
@@ -145,7 +145,7 @@ class Sources:
         """Return the live model's responses if an alarm that it may have caused is in ALARM."""
         spec = facts.spec
         is_requested = spec is not None and facts.serving is not None and request.reason is not DeployReason.ROLLBACK
-        if spec is None or not is_requested or not ringing(spec.rollout.alarms, states):
+        if spec is None or not is_requested or not firing(spec.rollout.alarms, states):
             return None
         slot = None if facts.slots is None else facts.slots.heaviest
         try:
