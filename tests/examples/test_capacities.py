@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -249,7 +250,10 @@ def test_a_serverless_model_that_turns_constant_is_taken_back_before_its_probati
         loop.wait_execution("DeployMachineArn", seen, appear=120, finish=120)
 
     record = loop.audit()[-1]
-    assert "got another answer than before it had traffic, first row 0: got 1.0 after 9.2" in record.reason
+    # by the calls before, or, where few of them were answered, by one of the rounds of golden requests
+    assert re.search(
+        r"got another answer (than before it had traffic|in round \d+), first row 0: got 1.0 after 9.2", record.reason
+    )
     assert record.requested_by == "golden requests of the probation"
     assert _ask(loop) == pytest.approx(8.0)
     assert models.leftovers(loop) == []
