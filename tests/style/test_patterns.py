@@ -33,6 +33,7 @@ ACCEPTED = {
 # expressions composed of other expressions
 MADE = {
     "mlops_cli/feature_location.py": "a counted class",
+    "mlops_constructs/_metric_options.py": "digits with one separator between fixed parts, over a developer's statistic",
     "mlops_constructs/_validation.py": "a construct's own patterns over what the developer writes",
     "mlops_local/gateway/integration_mappings.py": "an API's own pattern over a status",
     "mlops_local/gateway/mapping_templates.py": "names of references, and a template's own pattern",
